@@ -1,0 +1,149 @@
+"""The one tree of faults. Fields carry the facts; ``client_message`` is all a client may see.
+
+A clinical refusal is not here: it is a result (:mod:`trabecula.outcome`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TrabeculaError(Exception):
+    """Base of every error raised on purpose. The class docstring is the default message."""
+
+    code: ClassVar[str] = "internal"
+    remedy: ClassVar[str] = "Report this to the operators with the screening id."
+
+    def __init__(self, detail: str = "", **fields: object) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        """For operators' logs; must not hold patient data either."""
+        self.fields = fields
+        """Facts in bounded form (counts, tags, limits), free of patient data."""
+
+    @property
+    def client_message(self) -> str:
+        """What went wrong and how to mend it, free of patient data and internals."""
+        facts = ", ".join(f"{name}={value}" for name, value in sorted(self.fields.items()))
+        summary = (type(self).__doc__ or self.code).strip().splitlines()[0]
+        return f"{summary}{f' ({facts})' if facts else ''} {self.remedy}"
+
+    def __str__(self) -> str:
+        return self.detail or self.client_message
+
+
+class InputError(TrabeculaError):
+    """The input cannot be used."""
+
+    code = "invalid-input"
+    remedy = "Send the DICOM instances of one CT study."
+
+
+class NoDicomFound(InputError):
+    """No readable DICOM instance was found."""
+
+    code = "no-dicom-found"
+
+
+class CorruptInstance(InputError):
+    """The DICOM instances are truncated or damaged."""
+
+    code = "corrupt-instance"
+    remedy = "Send the study again from the archive."
+
+
+class NoPixelData(InputError):
+    """The DICOM instances have no pixel data."""
+
+    code = "no-pixel-data"
+    remedy = "Send whole instances, not headers alone."
+
+
+class ImplausibleSize(InputError):
+    """The header announces a size that its data cannot fill or that is over the limit."""
+
+    code = "implausible-size"
+    remedy = "Check the sender; raise the limit in the settings if the study is real."
+
+
+class MixedPatients(InputError):
+    """The instances belong to more than one patient."""
+
+    code = "mixed-patients"
+    remedy = "Send one patient's study at a time."
+
+
+class MixedStudies(InputError):
+    """The instances belong to more than one study."""
+
+    code = "mixed-studies"
+    remedy = "Send one study at a time."
+
+
+class UnsupportedTransferSyntax(InputError):
+    """No decoder is installed for the transfer syntax."""
+
+    code = "unsupported-transfer-syntax"
+    remedy = "Transcode to Explicit VR Little Endian before sending."
+
+
+class LimitExceeded(InputError):
+    """The input is over a configured limit."""
+
+    code = "limit-exceeded"
+    remedy = "Send less at once, or raise the limit in the settings."
+
+
+class InvalidPatientContext(InputError):
+    """The patient file cannot be read."""
+
+    code = "invalid-patient-context"
+    remedy = "Send a FHIR Patient bundle or the JSON shown in `trabecula screen --help`."
+
+
+class ModelError(TrabeculaError):
+    """A model cannot be used."""
+
+    code = "model-unusable"
+    remedy = "Install the model bundle again."
+
+
+class ModelChecksumMismatch(ModelError):
+    """A model file does not match the sha256 in its manifest."""
+
+    code = "model-checksum-mismatch"
+
+
+class Cancelled(TrabeculaError):
+    """The screening was cancelled."""
+
+    code = "cancelled"
+    remedy = "Submit it again if it is still wanted."
+
+
+class NotFound(TrabeculaError):
+    """There is no such screening."""
+
+    code = "not-found"
+    remedy = "Check the id; results are kept for the configured time only."
+
+
+class AlreadyExists(TrabeculaError):
+    """The same idempotency key was used with other content."""
+
+    code = "already-exists"
+    remedy = "Use a new idempotency key for a new submission."
+
+
+class NotReady(TrabeculaError):
+    """The result is not ready yet."""
+
+    code = "not-ready"
+    remedy = "Watch the screening until it has ended."
+
+
+class Overloaded(TrabeculaError):
+    """The service has no room for more work now."""
+
+    code = "overloaded"
+    remedy = "Try again after the delay given."
