@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from trabecula.anatomy import Anatomy, LabelArray, Level, ModelUse
 from trabecula.assessment.assessment import Assessment, Recommendation
-from trabecula.bone.vertebra import ExclusionReason, TrabecularRoi
-from trabecula.calibration.calibration import Calibration, DensityScale
+from trabecula.calibration.calibration import Calibration
+from trabecula.calibration.density_result import DensitySummary, VertebraResult
 from trabecula.composition.body import CompositionAtLevel
 from trabecula.imaging.study import Acquisition, SeriesCandidate, StudyIdentity
 from trabecula.outcome import Notice, Refusal
@@ -24,46 +24,6 @@ SCHEMA_VERSION = "1.0.0"
 class ReportStatus(StrEnum):
     REPORTED = "reported"
     REFUSED = "refused"
-
-
-@dataclass(frozen=True)
-class VertebraResult:
-    """One vertebra in the report: attenuation, density, shape."""
-
-    level: Level
-    level_confidence: float
-    hu_mean: float | None
-    hu_sd: float | None
-    hu_calibrated: float | None
-    """Attenuation after calibration (gain and offset) and contrast correction, at the scan's own kVp."""
-    vbmd_mg_cm3: float | None
-    vbmd_standard_uncertainty_mg_cm3: float | None
-    lumbar_equivalent_mg_cm3: float | None
-    lumbar_equivalent_standard_uncertainty_mg_cm3: float | None
-    scale: DensityScale
-    roi_voxels: int
-    roi_volume_mm3: float | None
-    roi: TrabecularRoi | None
-    height_anterior_mm: float | None
-    height_middle_mm: float | None
-    height_posterior_mm: float | None
-    excluded: tuple[ExclusionReason, ...]
-
-
-@dataclass(frozen=True)
-class DensitySummary:
-    """Means over the vertebrae that count. Standard uncertainties, coverage factor 1."""
-
-    levels_used: tuple[Level, ...]
-    vbmd_mean_mg_cm3: float | None
-    vbmd_mean_standard_uncertainty_mg_cm3: float | None
-    lumbar_equivalent_mg_cm3: float | None
-    lumbar_equivalent_standard_uncertainty_mg_cm3: float | None
-    conversion: str
-    """Which line took thoracic density to its lumbar equivalent, by id in the clinical data file."""
-    hu_mean_120kvp: float | None
-    """Mean calibrated attenuation brought to 120 kVp, for HU thresholds."""
-    scale: DensityScale
 
 
 @dataclass(frozen=True)
@@ -102,8 +62,8 @@ class View:
     """A picture's raw material: one resampled plane of the scan with its labels."""
 
     kind: str
-    """``sagittal`` (curved along the column, rows head to foot, columns anterior to posterior) or ``axial`` (rows anterior to
-    posterior, columns patient right to left, as radiology shows it)."""
+    """``sagittal`` (curved along the column; rows head to foot, columns anterior to posterior) or ``axial``
+    (rows anterior to posterior, columns patient right to left, as radiology shows it)."""
     level: Level | None
     hu: npt.NDArray[np.int16]
     labels: LabelArray

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trabecula.geometry import Geometry
-from trabecula.outcome import Notice
+from trabecula.outcome import Notice, Refusal
 
 HuArray = npt.NDArray[np.int16]
 
@@ -105,5 +105,15 @@ class CtStudy:
     volume: CtVolume
     acquisition: Acquisition
     identity: StudyIdentity
+    candidates: tuple[SeriesCandidate, ...]
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class StudyRefused:
+    """A study that could not be used, with what is known of it so that the refusal can be filed."""
+
+    refusals: tuple[Refusal, ...]
+    identity: StudyIdentity | None
     candidates: tuple[SeriesCandidate, ...]
     notices: tuple[Notice, ...] = ()
