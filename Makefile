@@ -1,0 +1,55 @@
+# Every target sets up what it needs. `make demo` and `make test` are all a newcomer has to know.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+VALIDATORS := tests/validators
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo test lint types contracts check bench lock proto clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Set up .venv with the program alone
+install-dev: $(VENV)/.installed-dev $(VALIDATORS)/node_modules/.installed ## Set up .venv with everything that tests need
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Trabecula needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml requirements.lock | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml requirements.lock | $(BIN)/python
+	scripts/install-debian-packages.sh
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@touch $(VENV)/.installed $@
+
+$(VALIDATORS)/node_modules/.installed: $(VALIDATORS)/package.json | $(VENV)/.installed-dev
+	@if command -v npm >/dev/null; then npm install --prefix $(VALIDATORS) --no-audit --no-fund --loglevel=error; \
+	else echo "NOT INSTALLED (no npm): the FHIR validators. Tests that need them will be skipped and say so." >&2; mkdir -p $(@D); fi
+	@touch $@
+
+demo: install ## Start the service, send it a phantom study, show the report
+	$(BIN)/trabecula demo --out out/demo
+
+test: install-dev ## Lint, check types and import contracts, run the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m 'not heavy'
+
+bench: install-dev ## Speed and memory on a 512 x 512 x 300 study, against the peer architecture
+	$(BIN)/python tests/benchmarks/end_to_end.py --out docs/benchmarks
+
+proto: install-dev ## Generate the gRPC code from proto/
+	scripts/generate_proto.sh
+
+lock: ## Solve the versions in requirements.lock anew
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-emit-index-url --quiet --output-file requirements.lock
+
+clean: ## Remove what was set up and made
+	rm -rf $(VENV) $(VALIDATORS)/node_modules out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

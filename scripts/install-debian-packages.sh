@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Debian packages that the tests use as independent judges: dciodvfy (DICOM), dcmtk, Chromium (the report page), Node (FHIR validators).
+# Does nothing when they are there; says so and goes on where it may not install.
+set -euo pipefail
+
+declare -A package_of=([dciodvfy]=dicom3tools [storescu]=dcmtk [chromium]=chromium [node]=nodejs [npm]=npm)
+missing=()
+for program in "${!package_of[@]}"; do
+    command -v "$program" >/dev/null 2>&1 || missing+=("${package_of[$program]}")
+done
+[ "${#missing[@]}" -eq 0 ] && exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+        as_root=(sudo)
+    else
+        echo "NOT INSTALLED (needs root): ${missing[*]}. Tests that need them will be skipped and say so." >&2
+        exit 0
+    fi
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "NOT INSTALLED (no apt-get here): ${missing[*]}. Tests that need them will be skipped and say so." >&2
+    exit 0
+fi
+export DEBIAN_FRONTEND=noninteractive
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"

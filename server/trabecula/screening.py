@@ -1,0 +1,134 @@
+"""The story on one page: a DICOM study in, a screening out.
+
+Each stage is a function from values to values. A stage that cannot go on returns a refusal,
+which ends the story as a result like any other; exceptions are faults (:mod:`trabecula.errors`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from trabecula.assembly import Findings, assemble, with_identity
+from trabecula.assessment.assess import assess
+from trabecula.assessment.recommend import recommend
+from trabecula.bone.measure import measure_vertebrae
+from trabecula.calibration.calibrate import CalibrationModel, calibrate, load_calibration
+from trabecula.calibration.density import measure_density
+from trabecula.clinical import ClinicalConstants, load_constants
+from trabecula.composition.measure import measure_composition, tissue_map
+from trabecula.evidence import build_views
+from trabecula.imaging.limits import ImagingLimits
+from trabecula.imaging.read import read_study
+from trabecula.imaging.study import StudyRefused
+from trabecula.outcome import Refusal, Stage
+from trabecula.patient import PatientContext
+from trabecula.progress import ProgressListener, StageClock, no_progress
+from trabecula.report import Screening
+from trabecula.segmentation import RuntimeSettings, SegmentationModels, load_models, segment
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """What is loaded once and shared by every screening."""
+
+    segmentation: SegmentationModels
+    calibration: CalibrationModel
+    constants: ClinicalConstants
+    limits: ImagingLimits
+
+
+def load_engine(models_dir: Path, runtime: RuntimeSettings, limits: ImagingLimits) -> Engine:
+    """Load and check models and constants.
+
+    Raises:
+        ModelError: if a bundle is missing, damaged or does not match its sha256.
+    """
+    return Engine(
+        segmentation=load_models(models_dir, runtime),
+        calibration=load_calibration(models_dir, runtime),
+        constants=load_constants(),
+        limits=limits,
+    )
+
+
+def screen(
+    paths: Sequence[Path],
+    engine: Engine,
+    patient: PatientContext = PatientContext(),  # noqa: B008 - frozen
+    progress: ProgressListener = no_progress,
+    *,
+    keep_anatomy: bool = False,
+) -> Screening:
+    """Screen one study.
+
+    Args:
+        paths: files or folders with the study's DICOM instances.
+        engine: loaded models, constants and limits.
+        patient: what is known beside the images; the DICOM header fills what it leaves open.
+        progress: told where the work is; may raise ``Cancelled``.
+        keep_anatomy: keep the label volume in the evidence (for masks).
+
+    Raises:
+        InputError: if the files cannot be read as one patient's CT study.
+        Cancelled: from the progress listener.
+    """
+    clock = StageClock(progress)
+    constants = engine.constants
+    conclude = partial(assemble, engine_models=(engine.calibration.use,), constants=constants, clock=clock)
+
+    with clock.stage(Stage.IMAGING) as tell:
+        study = read_study(paths, engine.limits, tell)
+    if isinstance(study, StudyRefused):
+        return conclude(Findings.of_refused_study(study, patient))
+    patient = with_identity(patient, study.identity)
+    findings = Findings.of_study(study, patient)
+
+    with clock.stage(Stage.SEGMENTATION) as tell:
+        anatomy = segment(study.volume, engine.segmentation, tell)
+    if isinstance(anatomy, Refusal):
+        return conclude(findings.refused(anatomy))
+    findings = replace(findings, anatomy=anatomy, keep_anatomy=keep_anatomy)
+
+    with clock.stage(Stage.BONE):
+        measured = measure_vertebrae(study.volume, anatomy, constants)
+    if isinstance(measured, Refusal):
+        return conclude(findings.refused(measured))
+
+    with clock.stage(Stage.CALIBRATION):
+        calibration = calibrate(study.volume, anatomy, study.acquisition, engine.calibration, constants)
+    if isinstance(calibration, Refusal):
+        return conclude(findings.refused(calibration))
+
+    with clock.stage(Stage.DENSITY):
+        vertebrae, density = measure_density(measured, calibration, study.acquisition, constants)
+
+    with clock.stage(Stage.COMPOSITION):
+        composition = measure_composition(study.volume, anatomy, calibration, patient, constants)
+        views = build_views(
+            study.volume,
+            anatomy,
+            vertebrae,
+            lambda slice_index: tissue_map(study.volume, anatomy, slice_index, constants),
+        )
+
+    with clock.stage(Stage.ASSESSMENT):
+        assessment = assess(density, vertebrae, composition, calibration, study.acquisition, patient, constants)
+
+    with clock.stage(Stage.RECOMMENDATION):
+        recommendations = recommend(assessment, density, vertebrae, composition, patient, constants)
+
+    return conclude(
+        replace(
+            findings,
+            vertebrae=vertebrae,
+            density=density,
+            calibration=calibration,
+            composition=composition,
+            assessment=assessment,
+            recommendations=recommendations,
+            views=views,
+        )
+    )
