@@ -114,6 +114,13 @@ class ModelChecksumMismatch(ModelError):
     code = "model-checksum-mismatch"
 
 
+class ClinicalDataError(TrabeculaError):
+    """The clinical data file cannot be used."""
+
+    code = "clinical-data-unusable"
+    remedy = "Install the package again, or mend the entry named here."
+
+
 class Cancelled(TrabeculaError):
     """The screening was cancelled."""
 
