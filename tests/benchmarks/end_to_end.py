@@ -1,0 +1,141 @@
+"""Speed and memory of a whole screening, and of its inference against a peer architecture, in one run.
+
+    python tests/benchmarks/end_to_end.py --out docs/benchmarks
+
+Writes ``end-to-end.json`` and ``end-to-end.md``. What is measured:
+
+* ``trabecula screen`` as a user runs it: a new process, DICOM folder in, report, page and FHIR bundle out. Wall time,
+  stage times from the report, peak resident memory of the process.
+* the segmentation stage of that run (resampling, both networks, levels, labels on the CT grid) against the bare
+  network time of nnU-Net's 3 mm TotalSegmentator architecture on the same scan, cores and runtime (``peer.py``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from peer import PATCH, build_peer, peer_patches
+
+TARGET_S = 10.0
+TARGET_PEAK_GIB = 2.0
+TRABECULA = [str(Path(sys.executable).with_name("trabecula"))]
+
+
+def make_study(folder: Path, slices: int, seed: int) -> None:
+    """A phantom study of 512 x 512 x ``slices``."""
+    command = [*TRABECULA, "phantom", str(folder), "--seed", str(seed), "--slices", str(slices)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def run_screen(study: Path, out: Path) -> dict[str, float]:
+    """One ``trabecula screen`` in a process of its own: wall s, peak GiB and the report's stage times."""
+    started = time.perf_counter()
+    process = subprocess.Popen([*TRABECULA, "screen", str(study), "--out", str(out), "--quiet"])
+    _, status, usage = os.wait4(process.pid, 0)
+    wall_s = time.perf_counter() - started
+    if os.waitstatus_to_exitcode(status) not in (0, 3):
+        raise SystemExit(f"trabecula screen failed with {os.waitstatus_to_exitcode(status)}")
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    stages = {f"stage {name}": seconds for name, seconds in report["timings_s"].items()}
+    return {"wall_s": wall_s, "peak_gib": usage.ru_maxrss / 1024**2, **stages}
+
+
+def time_peer(threads: int, repeats: int) -> float:
+    """Median seconds for one patch of the peer network."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "peer.onnx"
+        build_peer(path)
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    image = np.zeros((1, 1, *PATCH), dtype=np.float32)
+    session.run(None, {"image": image})
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        session.run(None, {"image": image})
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def extent_mm(study: Path) -> tuple[float, float, float]:
+    """Extent (k, j, i) of the phantom from its truth file."""
+    truth = json.loads((study / "truth.json").read_text(encoding="utf-8"))
+    shape, spacing = truth["geometry"]["shape"], truth["geometry"]["spacing_mm"]
+    k, j, i = (count * step for count, step in zip(shape, spacing, strict=True))
+    return k, j, i
+
+
+def measure(slices: int, repeats: int, seed: int) -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as folder:
+        study = Path(folder) / "study"
+        make_study(study, slices, seed)
+        runs = [run_screen(study, Path(folder) / f"out{index}") for index in range(repeats)]
+        patches = peer_patches(extent_mm(study))
+    median = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    patch_s = time_peer(threads=os.cpu_count() or 1, repeats=repeats)
+    ours_s = median["stage segmentation"]
+    return {
+        "study": f"512 x 512 x {slices} phantom, seed {seed}",
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "onnxruntime": onnxruntime.__version__,
+        "repeats": repeats,
+        "median": median,
+        "peer": {"patches": patches, "seconds_per_patch": patch_s, "seconds": patches * patch_s},
+        "ratio_peer_over_ours": patches * patch_s / ours_s,
+        "targets": {"wall_s": TARGET_S, "peak_gib": TARGET_PEAK_GIB, "ratio_peer_over_ours": 10.0},
+    }
+
+
+def as_markdown(result: dict) -> str:
+    median, peer = result["median"], result["peer"]
+    lines = [
+        "# End to end",
+        "",
+        f"Made by `make bench`: {result['study']}, {result['cores']} cores, onnxruntime {result['onnxruntime']} (CPU),"
+        f" median of {result['repeats']} runs.",
+        "",
+        "| | measured | target |",
+        "|---|---|---|",
+        f"| DICOM folder to FHIR bundle, new process | {median['wall_s']:.1f} s | < {TARGET_S:.0f} s |",
+        f"| peak memory | {median['peak_gib']:.2f} GiB | < {TARGET_PEAK_GIB:.0f} GiB |",
+        f"| segmentation against the peer architecture | {result['ratio_peer_over_ours']:.1f} x faster | 10 x |",
+        "",
+        f"The peer is nnU-Net's 3 mm TotalSegmentator architecture with random weights: {peer['patches']} patches of"
+        f" {peer['seconds_per_patch']:.1f} s, network time alone; ours is the whole stage with resampling.",
+        "",
+        "| stage | s |",
+        "|---|---|",
+    ]
+    lines += [f"| {name[6:]} | {value:.2f} |" for name, value in median.items() if name.startswith("stage ")]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
+    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    result = measure(options.slices, options.repeats, options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "end-to-end.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    (options.out / "end-to-end.md").write_text(as_markdown(result), encoding="utf-8")
+    sys.stdout.write(as_markdown(result))
+
+
+if __name__ == "__main__":
+    main()
