@@ -101,6 +101,48 @@ class InvalidPatientContext(InputError):
     remedy = "Send a FHIR Patient bundle or the JSON shown in `trabecula screen --help`."
 
 
+class UploadIncomplete(InputError):
+    """The upload ended before all announced bytes had come."""
+
+    code = "upload-incomplete"
+    remedy = "Send the study again with the same idempotency key."
+
+
+class UploadOutOfOrder(InputError):
+    """The upload does not follow the protocol."""
+
+    code = "upload-out-of-order"
+    remedy = "Send the header first, then each file from its first byte to its last."
+
+
+class UploadChecksumMismatch(InputError):
+    """A file arrived with other bytes than were sent."""
+
+    code = "upload-checksum-mismatch"
+    remedy = "Send the study again."
+
+
+class UploadTimedOut(TrabeculaError):
+    """The upload stood still for too long."""
+
+    code = "upload-timed-out"
+    remedy = "Send the study again over a steadier connection."
+
+
+class InvalidRequest(InputError):
+    """The request has a field that cannot be used."""
+
+    code = "invalid-request"
+    remedy = "Mend the field named here."
+
+
+class InvalidReport(InputError):
+    """The report cannot be read."""
+
+    code = "invalid-report"
+    remedy = "Send a report as this version writes it, or one of the same major version."
+
+
 class ModelError(TrabeculaError):
     """A model cannot be used."""
 
@@ -147,6 +189,48 @@ class NotReady(TrabeculaError):
 
     code = "not-ready"
     remedy = "Watch the screening until it has ended."
+
+
+class AlreadyEnded(TrabeculaError):
+    """The screening has ended and cannot change any more."""
+
+    code = "already-ended"
+    remedy = "Submit the study again if another result is wanted."
+
+
+class Interrupted(TrabeculaError):
+    """The service stopped before the screening had ended."""
+
+    code = "interrupted"
+    remedy = "Submit the study again."
+
+
+class WorkerCrashed(TrabeculaError):
+    """The worker process died on this study."""
+
+    code = "worker-crashed"
+    remedy = "Report this to the operators with the screening id; other studies are not affected."
+
+
+class ScreeningTimedOut(TrabeculaError):
+    """The screening took longer than the configured time."""
+
+    code = "screening-timed-out"
+    remedy = "Raise the limit in the settings if the study is real."
+
+
+class Draining(TrabeculaError):
+    """The service is shutting down and takes no new work."""
+
+    code = "draining"
+    remedy = "Try again; another replica or the restarted service will take it."
+
+
+class ConfigurationError(TrabeculaError):
+    """A setting cannot be used."""
+
+    code = "configuration"
+    remedy = "Mend the setting named here; docs/configuration.md lists all of them."
 
 
 class Overloaded(TrabeculaError):

@@ -1,0 +1,122 @@
+"""Settings of the program: the only module that reads the environment.
+
+Every field is read from ``TRABECULA_<FIELD>``. Secrets are named by the file that holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from os import environ
+from pathlib import Path
+from typing import Final, Literal, get_type_hints
+
+from trabecula.assets import models_dir
+from trabecula.errors import ConfigurationError
+
+PREFIX: Final = "TRABECULA_"
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator may choose. Times in seconds, sizes in bytes.
+
+    No field is called ``port`` or ``service_*``: Kubernetes sets ``TRABECULA_PORT`` and
+    ``TRABECULA_SERVICE_HOST`` by itself beside a Service of that name.
+    """
+
+    listen: str = "127.0.0.1:50051"
+    """host:port of the gRPC service; port 0 takes a free one."""
+    metrics_listen: str | None = None
+    """host:port for Prometheus (``/metrics``); None serves none."""
+    tls_certificate_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    """When given, only clients with a certificate of this authority are let in."""
+    reflection: bool = False
+    """Whether the service tells clients its own protocol."""
+    models_dir: Path = models_dir()
+    state_dir: Path = Path("out/state")
+    """Results, and uploads while they are worked on; made private to the user (0700)."""
+    execution_provider: str = "cpu"
+    """onnxruntime execution provider: cpu, openvino or cuda."""
+    inference_threads: int = 2
+    workers: int = 1
+    """Studies worked on at the same time, each in a process of its own."""
+    worker_kind: Literal["process", "thread"] = "process"
+    """``thread`` works inside the service's process: less memory, no shelter from a crash."""
+    queue_capacity: int = 16
+    """Studies that may wait or be uploading beside those running."""
+    max_concurrent_uploads: int = 4
+    max_study_bytes: int = 4096 * MIB
+    max_instances: int = 20_000
+    max_message_bytes: int = 4 * MIB
+    upload_idle_timeout_s: float = 30.0
+    screening_timeout_s: float = 600.0
+    drain_timeout_s: float = 30.0
+    """How long running studies may go on after SIGTERM."""
+    retention_s: float = 7 * 24 * 3600.0
+    """How long results are kept after the end of a screening."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment; fields that are not set keep their default.
+
+    Raises:
+        ConfigurationError: if a value cannot be read as the field's type, or is out of range.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    source = environ if environment is None else environment
+    hints = get_type_hints(Settings)
+    values: dict[str, object] = {}
+    for field in fields(Settings):
+        text = source.get(PREFIX + field.name.upper())
+        if text is None:
+            continue
+        try:
+            values[field.name] = TypeAdapter(hints[field.name]).validate_python(text)
+        except ValidationError as error:
+            raise ConfigurationError(setting=PREFIX + field.name.upper()) from error
+    settings = Settings(**values)  # type: ignore[arg-type]
+    _check(settings)
+    return settings
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of ``host:port``; an IPv6 host stands in brackets.
+
+    Raises:
+        ConfigurationError: if it is not of that form.
+    """
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigurationError(address=address)
+    return host, int(port)
+
+
+_POSITIVE: Final = (
+    "inference_threads",
+    "workers",
+    "queue_capacity",
+    "max_concurrent_uploads",
+    "max_study_bytes",
+    "max_instances",
+    "upload_idle_timeout_s",
+    "screening_timeout_s",
+)
+
+
+def _check(settings: Settings) -> None:
+    split_address(settings.listen)
+    if settings.metrics_listen is not None:
+        split_address(settings.metrics_listen)
+    for name in _POSITIVE:
+        if getattr(settings, name) <= 0:
+            raise ConfigurationError(setting=PREFIX + name.upper(), must_be="positive")
+    if settings.max_message_bytes < MIB:
+        raise ConfigurationError(setting=PREFIX + "MAX_MESSAGE_BYTES", at_least=MIB)
+    if (settings.tls_certificate_file is None) != (settings.tls_key_file is None):
+        raise ConfigurationError(setting=PREFIX + "TLS_KEY_FILE", must_be="given together with the certificate")

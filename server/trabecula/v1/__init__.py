@@ -1,0 +1,1 @@
+"""Generated from proto/trabecula/v1 by scripts/generate_proto.sh; do not edit."""
