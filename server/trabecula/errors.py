@@ -163,6 +163,12 @@ class ClinicalDataError(TrabeculaError):
     remedy = "Install the package again, or mend the entry named here."
 
 
+class ConversionFault(TrabeculaError):
+    """A result could not be written in the form asked for."""
+
+    code = "conversion-fault"
+
+
 class Cancelled(TrabeculaError):
     """The screening was cancelled."""
 

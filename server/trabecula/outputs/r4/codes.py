@@ -1,0 +1,203 @@
+"""Every code and code system address that goes into FHIR results, in one place.
+
+Project codes have their definitions in ``fhir/codesystems``; a test holds the two together. Codes
+of HL7's AI Transparency guide come from its January 2026 ballot and may change with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from trabecula.anatomy import SNOMED_VERTEBRA, Level
+from trabecula.assessment.assessment import Category
+
+Json = dict[str, Any]
+
+SCT: Final = "http://snomed.info/sct"
+LOINC: Final = "http://loinc.org"
+DCM: Final = "http://dicom.nema.org/resources/ontology/DCM"
+UCUM: Final = "http://unitsofmeasure.org"
+DICOM_UID: Final = "urn:dicom:uid"
+URI: Final = "urn:ietf:rfc:3986"
+IDENTIFIER_TYPE: Final = "http://terminology.hl7.org/CodeSystem/v2-0203"
+OBSERVATION_CATEGORY: Final = "http://terminology.hl7.org/CodeSystem/observation-category"
+INTERPRETATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"
+OBSERVATION_VALUE: Final = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
+DATA_ABSENT: Final = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+DATA_ABSENT_EXTENSION: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+REPORT_RISK_EXTENSION: Final = "http://hl7.org/fhir/StructureDefinition/diagnosticReport-risk"
+RISK_PROBABILITY: Final = "http://terminology.hl7.org/CodeSystem/risk-probability"
+PARTICIPANT_TYPE: Final = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+DATA_OPERATION: Final = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
+AI_DEVICE_TYPE: Final = "http://hl7.org/fhir/uv/aitransparency/CodeSystem/AIdeviceTypeCS"
+
+
+class ProjectSystem(StrEnum):
+    """Code systems of this project, below ``<base_url>/CodeSystem/``."""
+
+    METRICS = "ct-bone-metrics"
+    CATEGORY = "ct-bone-category"
+    SCALE = "ct-density-scale"
+    METHOD = "ct-calibration-method"
+    EXCLUSION = "ct-vertebra-exclusion"
+    STATUS = "ct-screening-status"
+    REFUSAL = "ct-screening-refusal"
+    NOTICE = "ct-screening-notice"
+
+
+class Metric(StrEnum):
+    """What is measured; no LOINC, SNOMED CT or DICOM code was found for trabecular density of one vertebra."""
+
+    VBMD = "vbmd-trabecular"
+    VBMD_MEAN = "vbmd-trabecular-mean"
+    LUMBAR_EQUIVALENT = "vbmd-lumbar-equivalent"
+    UNCERTAINTY = "vbmd-standard-uncertainty"
+    SCALE = "density-scale"
+    HU_MEAN = "hu-trabecular-mean"
+    HU_SD = "hu-trabecular-sd"
+    ROI_VOXELS = "roi-voxels"
+    ROI_VOLUME = "roi-volume"
+    LEVEL_CONFIDENCE = "level-confidence"
+    HEIGHT_ANTERIOR = "height-anterior"
+    HEIGHT_MIDDLE = "height-middle"
+    HEIGHT_POSTERIOR = "height-posterior"
+    EXCLUSION = "exclusion-reason"
+    FRACTURE_SUSPECTED = "vcf-suspected"
+    COMPOSITION = "body-composition"
+    MUSCLE_AREA = "sma"
+    MUSCLE_ATTENUATION = "smd"
+    PARASPINAL_AREA = "paraspinal-area"
+    PARASPINAL_ATTENUATION = "paraspinal-attenuation"
+    MUSCLE_INDEX = "smi"
+    IMAT_AREA = "imat-area"
+    SAT_AREA = "sat-area"
+    VAT_AREA = "vat-area"
+    VAT_SAT_RATIO = "vat-sat-ratio"
+    QUALITY = "screening-quality"
+    REFUSAL = "refusal"
+    NOTICE = "notice"
+
+
+METRIC_DISPLAY: Final[dict[Metric, str]] = {
+    Metric.VBMD: "Trabecular volumetric bone mineral density of one vertebra",
+    Metric.VBMD_MEAN: "Mean trabecular volumetric bone mineral density of the vertebrae used",
+    Metric.LUMBAR_EQUIVALENT: "Lumbar-equivalent trabecular volumetric bone mineral density",
+    Metric.UNCERTAINTY: "Standard uncertainty of the density",
+    Metric.SCALE: "Density scale",
+    Metric.HU_MEAN: "Mean trabecular attenuation",
+    Metric.HU_SD: "Standard deviation of trabecular attenuation",
+    Metric.ROI_VOXELS: "Voxels in the region of interest",
+    Metric.ROI_VOLUME: "Volume of the region of interest",
+    Metric.LEVEL_CONFIDENCE: "Probability that the vertebra is named rightly",
+    Metric.HEIGHT_ANTERIOR: "Anterior height of the vertebral body",
+    Metric.HEIGHT_MIDDLE: "Middle height of the vertebral body",
+    Metric.HEIGHT_POSTERIOR: "Posterior height of the vertebral body",
+    Metric.EXCLUSION: "Reason why the vertebra does not count towards the means",
+    Metric.FRACTURE_SUSPECTED: "Vertebral compression fracture suspected",
+    Metric.COMPOSITION: "Muscle and fat in one axial slice",
+    Metric.MUSCLE_AREA: "Skeletal muscle area",
+    Metric.MUSCLE_ATTENUATION: "Skeletal muscle attenuation",
+    Metric.PARASPINAL_AREA: "Paraspinal muscle area",
+    Metric.PARASPINAL_ATTENUATION: "Paraspinal muscle attenuation",
+    Metric.MUSCLE_INDEX: "Skeletal muscle area over height squared",
+    Metric.IMAT_AREA: "Intermuscular fat area",
+    Metric.SAT_AREA: "Subcutaneous fat area",
+    Metric.VAT_AREA: "Visceral fat area",
+    Metric.VAT_SAT_RATIO: "Ratio of visceral to subcutaneous fat area",
+    Metric.QUALITY: "Outcome and quality of the screening",
+    Metric.REFUSAL: "Reason for refusing the study",
+    Metric.NOTICE: "Warning that goes with the result",
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Text for people and UCUM code."""
+
+    text: str
+    ucum: str
+
+
+DENSITY_UNIT: Final = Unit("mg/cm3", "mg/cm3")
+HU_UNIT: Final = Unit("HU", "[hnsf'U]")
+AREA_UNIT: Final = Unit("cm2", "cm2")
+INDEX_UNIT: Final = Unit("cm2/m2", "cm2/m2")
+LENGTH_UNIT: Final = Unit("mm", "mm")
+VOLUME_UNIT: Final = Unit("mm3", "mm3")
+RATIO_UNIT: Final = Unit("ratio", "{ratio}")
+PROBABILITY_UNIT: Final = Unit("1", "1")
+
+STANDARD_CODES: Final[dict[Metric, tuple[str, str, str]]] = {
+    Metric.HU_MEAN: (DCM, "112031", "Attenuation Coefficient"),
+    Metric.HU_SD: (SCT, "386136009", "Standard deviation"),
+    Metric.ROI_VOLUME: (SCT, "118565006", "Volume"),
+    Metric.MUSCLE_AREA: (SCT, "42798000", "Area"),
+    Metric.MUSCLE_ATTENUATION: (DCM, "112031", "Attenuation Coefficient"),
+    Metric.PARASPINAL_AREA: (SCT, "42798000", "Area"),
+    Metric.PARASPINAL_ATTENUATION: (DCM, "112031", "Attenuation Coefficient"),
+    Metric.IMAT_AREA: (SCT, "42798000", "Area"),
+    Metric.SAT_AREA: (SCT, "42798000", "Area"),
+    Metric.VAT_AREA: (SCT, "42798000", "Area"),
+}
+"""A standard coding that may stand beside the project's own."""
+
+INTERPRETATIONS: Final[dict[Category, tuple[str, str]]] = {
+    Category.OSTEOPOROSIS_RANGE: ("L", "Low"),
+    Category.LOW_BONE_DENSITY_RANGE: ("L", "Low"),
+    Category.INDETERMINATE: ("IND", "Indeterminate"),
+}
+"""Never ``LL`` (critical low sets off alarms in an EHR) and never ``N`` (CT cannot rule low density out)."""
+
+QUALITATIVE_RISK: Final[dict[Category, tuple[str, str]]] = {
+    Category.OSTEOPOROSIS_RANGE: ("high", "High likelihood"),
+    Category.LOW_BONE_DENSITY_RANGE: ("moderate", "Moderate likelihood"),
+}
+"""Likelihood that low bone density is confirmed; no reassuring word for the other categories."""
+
+CATEGORY_DISPLAY: Final[dict[Category, str]] = {
+    Category.OSTEOPOROSIS_RANGE: "Trabecular density in the osteoporosis range",
+    Category.LOW_BONE_DENSITY_RANGE: "Trabecular density in the low range",
+    Category.NO_SIGN_OF_LOW_DENSITY: "No sign of low density on this scan",
+    Category.INDETERMINATE: "Indeterminate between two ranges",
+    Category.NOT_CLASSIFIED: "Not classified",
+}
+
+
+def coding(system: str, code: str, display: str | None = None) -> Json:
+    """A FHIR Coding."""
+    result = {"system": system, "code": code}
+    return {**result, "display": display} if display else result
+
+
+def concept(*codings: Json, text: str | None = None) -> Json:
+    """A FHIR CodeableConcept."""
+    result: Json = {"coding": list(codings)} if codings else {}
+    return {**result, "text": text} if text else result
+
+
+AI_ASSERTED: Final = coding(OBSERVATION_VALUE, "AIAST", "Artificial Intelligence asserted")
+IMAGING: Final = concept(coding(OBSERVATION_CATEGORY, "imaging", "Imaging"))
+RADIOLOGY: Final = concept(coding(LOINC, "LP29684-5", "Radiology"))
+REPORT_CODE: Final = concept(
+    coding(LOINC, "95925-4", "CT Skeletal system.axial Multisection for bone density"),
+    text="Opportunistic bone, muscle and fat assessment from an existing CT",
+)
+DXA_ORDER: Final = concept(
+    coding(LOINC, "83012-5", "DXA Skeletal system.axial Views for bone density"), text="DXA of the axial skeleton"
+)
+IMAGING_ORDER: Final = concept(coding(SCT, "363679005", "Imaging"))
+CT_MODALITY: Final = coding(DCM, "CT", "Computed Tomography")
+AI_DEVICE: Final = concept(coding(AI_DEVICE_TYPE, "Artificial-Intelligence", "All kinds of Artificial Intelligence"))
+AUTHOR: Final = concept(coding(PARTICIPANT_TYPE, "author", "Author"))
+CREATE: Final = concept(coding(DATA_OPERATION, "CREATE", "create"))
+NOT_PERFORMED: Final = coding(DATA_ABSENT, "not-performed", "Not Performed")
+UNKNOWN: Final = coding(DATA_ABSENT, "unknown", "Unknown")
+
+
+def vertebra_site(level: Level) -> Json:
+    """Body site of a vertebra; the neck's vertebrae have no code in DICOM's table and go by text."""
+    code = SNOMED_VERTEBRA.get(level)
+    text = f"{level.value} vertebra"
+    return concept(coding(SCT, code, text), text=text) if code else concept(text=text)

@@ -1,0 +1,132 @@
+"""What the measurements mean and what a guideline would do next: risk, report, proposed order."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from trabecula.assessment.assessment import Assessment, Recommendation
+from trabecula.outputs.r4 import codes
+from trabecula.outputs.r4.codes import ProjectSystem
+from trabecula.outputs.r4.filing import Filing, resource_reference
+
+Json = dict[str, Any]
+
+DXA_ACTION: Final = "dxa-confirmation"
+PRELIMINARY: Final = "Preliminary result of a machine, not reviewed by a physician."
+
+
+def risk_assessment(filing: Filing, assessment: Assessment, basis: Sequence[Json]) -> Json:
+    """The category as a prediction by the device; never a Condition, never ``negligible``."""
+    report = filing.report
+    mitigation = " ".join(recommendation.text for recommendation in report.recommendations)
+    unknown = ", ".join(assessment.unknown_context)
+    notes = [f"Confidence {assessment.confidence.value}.", *assessment.confidence_reasons]
+    if unknown:
+        notes.append(f"Not known: {unknown}.")
+    return {
+        **filing.head("RiskAssessment", "study"),
+        "status": "preliminary",
+        "method": codes.concept(text=f"Rules of clinical data {report.clinical_data_version}"),
+        "subject": filing.subject,
+        **_occurrence(filing),
+        "performer": filing.device,
+        "basis": [resource_reference(resource) for resource in basis],
+        "prediction": [_prediction(filing, assessment)],
+        **({"mitigation": mitigation} if mitigation else {}),
+        "note": [{"text": text} for text in notes],
+    }
+
+
+def _prediction(filing: Filing, assessment: Assessment) -> Json:
+    risk = codes.QUALITATIVE_RISK.get(assessment.category)
+    rationale = "; ".join(driver.statement for driver in assessment.drivers)
+    return {
+        "outcome": filing.project_concept(ProjectSystem.CATEGORY, assessment.category.value, assessment.statement),
+        **({} if risk is None else {"qualitativeRisk": codes.concept(codes.coding(codes.RISK_PROBABILITY, *risk))}),
+        **({"rationale": rationale} if rationale else {}),
+    }
+
+
+def _occurrence(filing: Filing) -> Json:
+    """RiskAssessment names the same moment differently."""
+    effective = filing.effective.get("effectiveDateTime")
+    return {} if effective is None else {"occurrenceDateTime": effective}
+
+
+def diagnostic_report(filing: Filing, results: Sequence[Json], risk: Json | None) -> Json:
+    """The report that binds the results together; a refused study has one too."""
+    report = filing.report
+    assessment = report.assessment
+    extension = (
+        [] if risk is None else [{"url": codes.REPORT_RISK_EXTENSION, "valueReference": resource_reference(risk)}]
+    )
+    conclusion_code = (
+        []
+        if assessment is None
+        else [filing.project_concept(ProjectSystem.CATEGORY, assessment.category.value, assessment.statement)]
+    )
+    return {
+        **filing.head("DiagnosticReport", "study"),
+        **({"extension": extension} if extension else {}),
+        "status": "preliminary",
+        "category": [codes.RADIOLOGY],
+        "code": codes.REPORT_CODE,
+        "subject": filing.subject,
+        **filing.effective,
+        "issued": report.created_at,
+        "result": [resource_reference(resource) for resource in results],
+        **({} if filing.imaging_study is None else {"imagingStudy": [filing.imaging_study]}),
+        "conclusion": _conclusion(filing),
+        **({"conclusionCode": conclusion_code} if conclusion_code else {}),
+        **_presented_form(filing),
+    }
+
+
+def _conclusion(filing: Filing) -> str:
+    report = filing.report
+    if report.refusals:
+        return " ".join((PRELIMINARY, "Not reported.", *(f"{r.message} {r.remedy}" for r in report.refusals)))
+    if report.assessment is None:
+        return f"{PRELIMINARY} Not assessed."
+    decided = report.assessment.decided_on
+    return " ".join((PRELIMINARY, report.assessment.statement, f"Decided on: {decided}.", *report.limits_of_use))
+
+
+def _presented_form(filing: Filing) -> Json:
+    options = filing.options
+    if options.page_html is None and options.page_url is None:
+        return {}
+    attachment: Json = {"contentType": "text/html", "language": "en", "title": "Report page"}
+    if options.page_html is not None:
+        attachment["data"] = base64.b64encode(options.page_html).decode("ascii")
+        attachment["size"] = len(options.page_html)
+        # SHA-1 is what R4 asks for in Attachment.hash; it guards against damage, not against forgery
+        digest = hashlib.sha1(options.page_html, usedforsecurity=False).digest()
+        attachment["hash"] = base64.b64encode(digest).decode("ascii")
+    else:
+        attachment["url"] = options.page_url
+    return {"presentedForm": [attachment]}
+
+
+def dxa_request(filing: Filing, recommendation: Recommendation, report: Json) -> Json:
+    """A draft proposal for a person to turn into an order."""
+    source = f"{recommendation.citation} (rule {recommendation.rule_id}, version {recommendation.rule_version})"
+    return {
+        **filing.head("ServiceRequest", recommendation.rule_id),
+        "status": "draft",
+        "intent": "proposal",
+        "category": [codes.IMAGING_ORDER],
+        "code": codes.DXA_ORDER,
+        "subject": filing.subject,
+        "authoredOn": filing.report.created_at,
+        "requester": filing.device,
+        "reasonReference": [resource_reference(report)],
+        "note": [
+            {"text": recommendation.text},
+            {"text": f"Because: {'; '.join(recommendation.because)}"},
+            {"text": source},
+        ],
+    }

@@ -1,0 +1,140 @@
+"""How a result is filed: identities, the patient it belongs to, references between its parts."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from trabecula.outputs.r4 import codes
+from trabecula.outputs.r4.codes import Metric, ProjectSystem
+from trabecula.report import ScreeningReport
+
+Json = dict[str, Any]
+
+DEVICE_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:trabecula:device")
+_DATE: Final = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
+_INSTANT: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
+
+
+@dataclass(frozen=True)
+class FhirOptions:
+    """What the receiving site decides."""
+
+    base_url: str = "https://trabecula.example/fhir"
+    """Canonical base of the project's code systems."""
+    patient_reference: str | None = None
+    """Literal reference such as ``Patient/123`` when the site has matched the patient already."""
+    patient_identifier_system: str | None = None
+    """System of the DICOM Patient ID, when the site has named one."""
+    page_html: bytes | None = None
+    """The HTML page to carry inside the DiagnosticReport."""
+    page_url: str | None = None
+    """Where the HTML page can be fetched; used when it is not carried inside."""
+
+
+@dataclass(frozen=True)
+class Filing:
+    """One report on its way into a bundle.
+
+    Ids are UUIDv5 of the screening id, which itself follows from study, series, software and models:
+    the same result written twice lands on itself. The imaging study's id follows from its UID and the
+    device's from its versions, so that screenings share them.
+    """
+
+    report: ScreeningReport
+    options: FhirOptions
+
+    def system(self, system: ProjectSystem) -> str:
+        """Address of a project code system."""
+        return f"{self.options.base_url.rstrip('/')}/CodeSystem/{system.value}"
+
+    def metric(self, metric: Metric) -> Json:
+        """CodeableConcept of a metric: the project's code first, a standard one beside it."""
+        display = codes.METRIC_DISPLAY[metric]
+        standard = codes.STANDARD_CODES.get(metric)
+        beside = () if standard is None else (codes.coding(*standard),)
+        return codes.concept(
+            codes.coding(self.system(ProjectSystem.METRICS), metric.value, display), *beside, text=display
+        )
+
+    def project_concept(self, system: ProjectSystem, code: str, text: str | None = None) -> Json:
+        """CodeableConcept of one project code."""
+        return codes.concept(codes.coding(self.system(system), code), text=text)
+
+    def identity(self, resource_type: str, part: str) -> uuid.UUID:
+        """Id of a part of this result."""
+        return uuid.uuid5(uuid.UUID(self.report.screening_id), f"{resource_type}/{part}")
+
+    @cached_property
+    def device_id(self) -> uuid.UUID:
+        models = sorted(f"{model.name}@{model.version}:{model.sha256}" for model in self.report.models)
+        return uuid.uuid5(DEVICE_NAMESPACE, "|".join((self.report.software_version, *models)))
+
+    @cached_property
+    def study_id(self) -> uuid.UUID | None:
+        study = self.report.study
+        return None if study is None else uuid.uuid5(uuid.NAMESPACE_OID, study.study_instance_uid)
+
+    @cached_property
+    def device(self) -> Json:
+        return reference("Device", self.device_id)
+
+    @cached_property
+    def imaging_study(self) -> Json | None:
+        return None if self.study_id is None else reference("ImagingStudy", self.study_id)
+
+    @cached_property
+    def subject(self) -> Json:
+        """The patient: matched by the site, else by identifier, else plainly unknown. No Patient is created."""
+        study = self.report.study
+        if self.options.patient_reference is not None:
+            return {"reference": self.options.patient_reference, "type": "Patient"}
+        if study is not None and study.patient_id:
+            identifier: Json = {
+                "type": codes.concept(codes.coding(codes.IDENTIFIER_TYPE, "MR", "Medical record number"))
+            }
+            if self.options.patient_identifier_system is not None:
+                identifier["system"] = self.options.patient_identifier_system
+            identifier["value"] = study.patient_id
+            if study.patient_id_issuer:
+                identifier["assigner"] = {"display": study.patient_id_issuer}
+            return {"type": "Patient", "identifier": identifier}
+        return {
+            "extension": [{"url": codes.DATA_ABSENT_EXTENSION, "valueCode": "unknown"}],
+            "type": "Patient",
+            "display": "Patient not identified in the images",
+        }
+
+    @cached_property
+    def effective(self) -> Json:
+        """When the scan was made. A time without zone is no FHIR time, so only its date goes out."""
+        acquired = self.report.acquisition.acquired_at if self.report.acquisition else None
+        if acquired is None:
+            return {}
+        if _INSTANT.fullmatch(acquired):
+            return {"effectiveDateTime": acquired}
+        date = _DATE.match(acquired)
+        return {} if date is None else {"effectiveDateTime": date.group()}
+
+    def head(self, resource_type: str, part: str) -> Json:
+        """Type, id, AI label and identifier of a part of this result."""
+        identity = self.identity(resource_type, part)
+        return {
+            "resourceType": resource_type,
+            "id": str(identity),
+            "meta": {"security": [codes.AI_ASSERTED]},
+            "identifier": [{"system": codes.URI, "value": f"urn:uuid:{identity}"}],
+        }
+
+
+def reference(resource_type: str, identity: uuid.UUID) -> Json:
+    """Reference to another entry of the same bundle."""
+    return {"reference": f"urn:uuid:{identity}", "type": resource_type}
+
+
+def resource_reference(resource: Json) -> Json:
+    """Reference to a resource that is an entry of the same bundle."""
+    return reference(resource["resourceType"], uuid.UUID(resource["id"]))

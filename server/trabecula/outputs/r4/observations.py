@@ -1,0 +1,208 @@
+"""Measurements as Observations: densities, body composition, and the quality of the screening itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trabecula.bone.vertebra import ExclusionReason
+from trabecula.calibration.density_result import VertebraResult
+from trabecula.composition.body import CompositionAtLevel
+from trabecula.outcome import Severity
+from trabecula.outputs.r4 import codes
+from trabecula.outputs.r4.codes import Metric, ProjectSystem, Unit
+from trabecula.outputs.r4.filing import Filing, resource_reference
+
+Json = dict[str, Any]
+
+NOT_A_T_SCORE = "Not a DXA T-score and not comparable to one."
+
+
+def vertebra_observation(filing: Filing, vertebra: VertebraResult) -> Json:
+    """Trabecular density of one vertebra; one that was excluded says why."""
+    reasons = ", ".join(reason.value for reason in vertebra.excluded)
+    return {
+        **_observation(filing, Metric.VBMD, vertebra.level.value),
+        "bodySite": codes.vertebra_site(vertebra.level),
+        **_value(vertebra.vbmd_mg_cm3, codes.DENSITY_UNIT, f"not measured: {reasons}" if reasons else "not measured"),
+        **_method(filing),
+        "referenceRange": [{"text": NOT_A_T_SCORE}],
+        "component": _vertebra_components(filing, vertebra),
+    }
+
+
+def _vertebra_components(filing: Filing, vertebra: VertebraResult) -> list[Json]:
+    measured = (
+        (Metric.UNCERTAINTY, vertebra.vbmd_standard_uncertainty_mg_cm3, codes.DENSITY_UNIT, 1),
+        (Metric.LUMBAR_EQUIVALENT, vertebra.lumbar_equivalent_mg_cm3, codes.DENSITY_UNIT, 1),
+        (Metric.HU_MEAN, vertebra.hu_mean, codes.HU_UNIT, 1),
+        (Metric.HU_SD, vertebra.hu_sd, codes.HU_UNIT, 1),
+        (Metric.ROI_VOLUME, vertebra.roi_volume_mm3, codes.VOLUME_UNIT, 1),
+        (Metric.LEVEL_CONFIDENCE, vertebra.level_confidence, codes.PROBABILITY_UNIT, 3),
+        (Metric.HEIGHT_ANTERIOR, vertebra.height_anterior_mm, codes.LENGTH_UNIT, 1),
+        (Metric.HEIGHT_MIDDLE, vertebra.height_middle_mm, codes.LENGTH_UNIT, 1),
+        (Metric.HEIGHT_POSTERIOR, vertebra.height_posterior_mm, codes.LENGTH_UNIT, 1),
+    )
+    components = [
+        {"code": filing.metric(metric), **_value(value, unit, "not measured", digits)}
+        for metric, value, unit, digits in measured
+    ]
+    components.append({"code": filing.metric(Metric.ROI_VOXELS), "valueInteger": int(vertebra.roi_voxels)})
+    components.append(_coded(filing, Metric.SCALE, ProjectSystem.SCALE, vertebra.scale.value))
+    components.extend(
+        _coded(filing, Metric.EXCLUSION, ProjectSystem.EXCLUSION, reason.value) for reason in vertebra.excluded
+    )
+    if ExclusionReason.FRACTURE in vertebra.excluded:
+        components.append({"code": filing.metric(Metric.FRACTURE_SUSPECTED), "valueBoolean": True})
+    return components
+
+
+def mean_observation(filing: Filing, used: Sequence[Json]) -> Json:
+    """Mean density of the vertebrae used; a refused study has it too, with the reason for its absence."""
+    density = filing.report.density
+    value = None if density is None else density.vbmd_mean_mg_cm3
+    uncertainty = None if density is None else density.vbmd_mean_standard_uncertainty_mg_cm3
+    return {
+        **_observation(filing, Metric.VBMD_MEAN, "study"),
+        **_value(value, codes.DENSITY_UNIT, _absence(filing)),
+        **_method(filing),
+        **_notes(filing),
+        "referenceRange": [{"text": NOT_A_T_SCORE}],
+        **_derived_from(used),
+        **_density_components(filing, value, uncertainty),
+    }
+
+
+def lumbar_observation(filing: Filing, mean: Json) -> Json:
+    """The number that was compared with the cut-offs, with the category as its interpretation."""
+    density, assessment = filing.report.density, filing.report.assessment
+    value = None if density is None else density.lumbar_equivalent_mg_cm3
+    uncertainty = None if density is None else density.lumbar_equivalent_standard_uncertainty_mg_cm3
+    interpretation: Json = {}
+    if assessment is not None:
+        standard = codes.INTERPRETATIONS.get(assessment.category)
+        own = codes.coding(filing.system(ProjectSystem.CATEGORY), assessment.category.value)
+        beside = () if standard is None else (codes.coding(codes.INTERPRETATION, *standard),)
+        interpretation = {
+            "interpretation": [codes.concept(*beside, own, text=codes.CATEGORY_DISPLAY[assessment.category])]
+        }
+    return {
+        **_observation(filing, Metric.LUMBAR_EQUIVALENT, "study"),
+        **_value(value, codes.DENSITY_UNIT, _absence(filing)),
+        **interpretation,
+        **_method(filing),
+        "referenceRange": [{"text": NOT_A_T_SCORE}],
+        **_derived_from([mean]),
+        **_density_components(filing, value, uncertainty),
+    }
+
+
+def composition_observation(filing: Filing, composition: CompositionAtLevel) -> Json:
+    """Muscle and fat at one level; what could not be measured says why."""
+    absent = "the field of view cuts the body" if composition.truncated else "not measured"
+    measured = (
+        (Metric.MUSCLE_AREA, composition.muscle_area_cm2, codes.AREA_UNIT, absent),
+        (Metric.MUSCLE_ATTENUATION, composition.muscle_attenuation_hu, codes.HU_UNIT, absent),
+        (Metric.PARASPINAL_AREA, composition.paraspinal_muscle_area_cm2, codes.AREA_UNIT, absent),
+        (Metric.PARASPINAL_ATTENUATION, composition.paraspinal_muscle_attenuation_hu, codes.HU_UNIT, absent),
+        (Metric.IMAT_AREA, composition.imat_area_cm2, codes.AREA_UNIT, absent),
+        (Metric.SAT_AREA, composition.sat_area_cm2, codes.AREA_UNIT, absent),
+        (Metric.VAT_AREA, composition.vat_area_cm2, codes.AREA_UNIT, absent),
+        (Metric.VAT_SAT_RATIO, composition.vat_sat_ratio, codes.RATIO_UNIT, absent),
+        (Metric.MUSCLE_INDEX, composition.muscle_index_cm2_m2, codes.INDEX_UNIT, f"{absent}, or height not known"),
+    )
+    note = [{"text": "The field of view cuts the body: areas given are lower bounds."}] if composition.truncated else []
+    return {
+        **_observation(filing, Metric.COMPOSITION, composition.level.value),
+        "bodySite": codes.vertebra_site(composition.level),
+        **({"note": note} if note else {}),
+        "component": [
+            {"code": filing.metric(metric), **_value(value, unit, reason, 2 if unit is codes.RATIO_UNIT else 1)}
+            for metric, value, unit, reason in measured
+        ],
+    }
+
+
+def quality_observation(filing: Filing) -> Json:
+    """Whether the study was reported, every refusal and every warning, coded; information stays in the JSON report."""
+    report = filing.report
+    components = [
+        _coded(filing, Metric.REFUSAL, ProjectSystem.REFUSAL, refusal.code.value, f"{refusal.message} {refusal.remedy}")
+        for refusal in report.refusals
+    ]
+    components.extend(
+        _coded(filing, Metric.NOTICE, ProjectSystem.NOTICE, notice.code, notice.message)
+        for notice in report.notices
+        if notice.severity is Severity.WARNING
+    )
+    return {
+        **_observation(filing, Metric.QUALITY, "study"),
+        "valueCodeableConcept": filing.project_concept(ProjectSystem.STATUS, report.status.value),
+        **({"component": components} if components else {}),
+    }
+
+
+def _observation(filing: Filing, metric: Metric, part: str) -> Json:
+    """What every Observation has; ``preliminary`` until a person has signed."""
+    return {
+        **filing.head("Observation", f"{metric.value}/{part}"),
+        **({} if filing.imaging_study is None else {"partOf": [filing.imaging_study]}),
+        "status": "preliminary",
+        "category": [codes.IMAGING],
+        "code": filing.metric(metric),
+        "subject": filing.subject,
+        **filing.effective,
+        "issued": filing.report.created_at,
+        "device": filing.device,
+    }
+
+
+def _value(value: float | None, unit: Unit, absent: str, digits: int = 1) -> Json:
+    """A quantity at its reported precision, or the reason for its absence."""
+    if value is None:
+        return {"dataAbsentReason": codes.concept(codes.NOT_PERFORMED, text=absent)}
+    number = round(float(value), digits) + 0.0  # + 0.0: no minus zero
+    return {"valueQuantity": {"value": number, "unit": unit.text, "system": codes.UCUM, "code": unit.ucum}}
+
+
+def _coded(filing: Filing, metric: Metric, system: ProjectSystem, code: str, text: str | None = None) -> Json:
+    return {"code": filing.metric(metric), "valueCodeableConcept": filing.project_concept(system, code, text)}
+
+
+def _density_components(filing: Filing, value: float | None, uncertainty: float | None) -> Json:
+    density = filing.report.density
+    if density is None or value is None:
+        return {}
+    return {
+        "component": [
+            {"code": filing.metric(Metric.UNCERTAINTY), **_value(uncertainty, codes.DENSITY_UNIT, "not estimated")},
+            _coded(filing, Metric.SCALE, ProjectSystem.SCALE, density.scale.value),
+        ]
+    }
+
+
+def _derived_from(sources: Sequence[Json]) -> Json:
+    return {"derivedFrom": [resource_reference(source) for source in sources]} if sources else {}
+
+
+def _method(filing: Filing) -> Json:
+    calibration = filing.report.calibration
+    if calibration is None:
+        return {}
+    text = f"{calibration.method.value} calibration, {calibration.model_name} {calibration.model_version}"
+    return {"method": filing.project_concept(ProjectSystem.METHOD, calibration.method.value, text)}
+
+
+def _notes(filing: Filing) -> Json:
+    texts = [notice.message for notice in filing.report.notices if notice.severity is Severity.WARNING]
+    calibration = filing.report.calibration
+    if calibration is not None and calibration.contrast_enhanced:
+        texts.append(f"Contrast-enhanced scan. {calibration.contrast_evidence}")
+    return {"note": [{"text": text} for text in texts]} if texts else {}
+
+
+def _absence(filing: Filing) -> str:
+    refusals = filing.report.refusals
+    return (
+        "; ".join(f"{refusal.code.value}: {refusal.message}" for refusal in refusals) or "no vertebra could be measured"
+    )
