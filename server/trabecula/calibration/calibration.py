@@ -43,10 +43,10 @@ class ReferenceMeasurement:
 
 @dataclass(frozen=True)
 class Calibration:
-    """HU on the scan to density: ``density = (gain * HU + offset - 0) / slope``.
+    """HU on the scan to density.
 
     ``HU' = gain * HU + offset_hu`` is the HU a scanner in specification would have shown;
-    ``density = HU' / slope_hu_per_mg_cm3``.
+    ``density = (HU' - contrast_correction_hu - marrow_correction_hu) / slope_hu_per_mg_cm3``.
     """
 
     method: CalibrationMethod
@@ -70,3 +70,10 @@ class Calibration:
     model_name: str
     model_version: str
     notices: tuple[Notice, ...] = ()
+    marrow_correction_hu: float = 0.0
+    """Subtracted from HU' of trabecular bone: how far marrow alone strays from what the change of mineral slope
+    between 120 kVp and this scan's spectrum would predict; 0 at 120 kVp and 25 cm of water."""
+    marrow_standard_uncertainty_hu: float = 0.0
+    to_120kvp_gain: float = 1.0
+    """``HU120 = to_120kvp_gain * HU' + to_120kvp_offset_hu``: attenuation at 120 kVp in the same patient."""
+    to_120kvp_offset_hu: float = 0.0

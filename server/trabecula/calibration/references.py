@@ -1,0 +1,94 @@
+"""Which references count, and the line through them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from trabecula.calibration.calibration import ReferenceMeasurement, ReferenceTissue
+from trabecula.calibration.model import CalibrationModel, Line, Observation
+from trabecula.calibration.samples import Sample
+from trabecula.clinical import ClinicalConstants
+
+
+@dataclass(frozen=True)
+class Nominal:
+    """What a reference ought to be at in this beam, and the spread between people."""
+
+    hu: float
+    standard_deviation_hu: float
+
+
+def specification(constants: ClinicalConstants) -> tuple[Observation, ...]:
+    """Pseudo-observations "the scanner is in specification", which hold the line where references are poor."""
+    rows = constants.rows("calibration.pseudo_observation")
+    return tuple(
+        Observation(row.number("hu"), row.number("nominal_hu"), row.number("standard_deviation_hu") ** 2)
+        for row in rows
+    )
+
+
+def fit_references(
+    samples: Mapping[ReferenceTissue, Sample],
+    nominal: Mapping[ReferenceTissue, Nominal],
+    barred: Mapping[ReferenceTissue, str],
+    model: CalibrationModel,
+    constants: ClinicalConstants,
+) -> tuple[tuple[ReferenceMeasurement, ...], Line]:
+    """Gate the references and fit the line.
+
+    A reference is rejected when it could not be measured, when it is barred (with the reason given), when it lies
+    further from its nominal than the gate allows of its own spread and the scanner's specification together, and
+    then, one at a time, when it disagrees as strongly with the line through all others.
+
+    Returns:
+        Every reference that was measured, used or not, and the fitted line. With none used the line is the
+        specification's alone; the caller decides whether that will do.
+    """
+    fixed = specification(constants)
+    gate = constants.number("calibration.gate_standard_deviations")
+    references = [
+        _first_look(samples[tissue], nominal[tissue], barred.get(tissue), model.fit(fixed), gate) for tissue in nominal
+    ]
+    measured = [r for r in references if r is not None]
+    while (worst := _worst(measured, fixed, model, gate)) is not None:
+        because = "does not agree with the other references"
+        measured[worst] = replace(measured[worst], used=False, rejected_because=because)
+    return tuple(measured), model.fit([*fixed, *_observations(measured)])
+
+
+def _first_look(
+    sample: Sample, nominal: Nominal, barred: str | None, scanner: Line, gate: float
+) -> ReferenceMeasurement | None:
+    if sample.hu is None:
+        return None
+    own_sd = math.hypot(nominal.standard_deviation_hu, sample.standard_error_hu)
+    allowed = gate * math.sqrt(own_sd**2 + scanner.variance_at(sample.hu))
+    because = barred
+    if because is None and abs(sample.hu - nominal.hu) > allowed:
+        because = f"implausible: more than {allowed:.0f} HU from its nominal"
+    return ReferenceMeasurement(
+        sample.tissue, sample.hu, nominal.hu, own_sd, sample.voxels, used=because is None, rejected_because=because
+    )
+
+
+def _observations(references: Sequence[ReferenceMeasurement]) -> list[Observation]:
+    return [Observation(r.hu_measured, r.hu_nominal, r.standard_deviation_hu**2) for r in references if r.used]
+
+
+def _worst(
+    references: Sequence[ReferenceMeasurement], fixed: Sequence[Observation], model: CalibrationModel, gate: float
+) -> int | None:
+    """Index of the used reference that strays most from the line through the others, if beyond the gate."""
+    strays: list[tuple[float, int]] = []
+    for index, reference in enumerate(references):
+        if not reference.used:
+            continue
+        others = [r for r in references if r is not reference]
+        line = model.fit([*fixed, *_observations(others)])
+        spread = math.sqrt(reference.standard_deviation_hu**2 + line.variance_at(reference.hu_measured))
+        stray = abs(reference.hu_nominal - line.at(reference.hu_measured)) / spread
+        if stray > gate:
+            strays.append((stray, index))
+    return max(strays)[1] if strays else None
