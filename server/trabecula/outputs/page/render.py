@@ -1,0 +1,67 @@
+"""Screening in, HTML text out."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from trabecula.outputs.page import words
+from trabecula.outputs.page.charts import COVERAGE, calibration_chart, density_chart
+from trabecula.outputs.page.pictures import legend, pictures
+from trabecula.report import ReportStatus, Screening
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+def to_html(screening: Screening) -> str:
+    """The report as one HTML page with styles and pictures inside.
+
+    Shows no patient name or id; the study's UID and accession number tell a reader where it belongs.
+    Every value of the report is escaped. The page holds no script and asks for nothing.
+    """
+    report = screening.report
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            refused=report.status is ReportStatus.REFUSED,
+            headline=words.headline(report.assessment),
+            tone="refused" if report.assessment is None else report.assessment.category.value,
+            density_chart=density_chart(report),
+            coverage=COVERAGE,
+            calibration_chart=calibration_chart(report.calibration),
+            pictures=pictures(screening.evidence.views, report),
+            legend=legend(),
+            acquisition=words.acquisition(report),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=words.number,
+        with_error=words.with_error,
+        percent=words.percent,
+        unit=words.unit,
+        prose=words.prose,
+        scale=words.scale,
+        code_words=words.code_words,
+        exclusions=words.exclusions,
+        levels=words.levels,
+        patient=words.patient,
+        unknown_context=words.unknown_context,
+    )
+    environment.globals.update(TISSUES=words.TISSUES, METHODS=words.METHODS, CONFIDENCE=words.CONFIDENCE)
+    return environment
