@@ -1,0 +1,146 @@
+"""Stored bytes of one frame to stored values.
+
+Decoders and their licences: pylibjpeg-rle, pylibjpeg-openjpeg and pyjpegls (all MIT) for RLE, JPEG 2000 and JPEG-LS;
+python-gdcm (Apache-2.0, GDCM itself BSD) for JPEG baseline, extended and lossless. pylibjpeg-libjpeg would decode
+those too, but it is GPL-3.0 and therefore never a part of this project.
+
+Transfer syntaxes that DICOM retired long ago and that none of these reads (JPEG processes 6/8, 10/12 and the like)
+are refused by name.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from trabecula.errors import CorruptInstance, UnsupportedTransferSyntax
+from trabecula.imaging.instance import PixelFormat
+
+StoredArray = npt.NDArray[Any]
+
+NATIVE: Final = frozenset(
+    map(
+        str,
+        (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian),
+    )
+)
+_PLUGIN: Final[dict[str, str]] = {
+    str(RLELossless): "pylibjpeg",
+    str(JPEGLSLossless): "pyjpegls",
+    str(JPEGLSNearLossless): "pyjpegls",
+    str(JPEG2000Lossless): "pylibjpeg",
+    str(JPEG2000): "pylibjpeg",
+    str(HTJ2KLossless): "pylibjpeg",
+    str(HTJ2KLosslessRPCL): "pylibjpeg",
+    str(HTJ2K): "pylibjpeg",
+    str(JPEGBaseline8Bit): "gdcm",
+    str(JPEGExtended12Bit): "gdcm",
+    str(JPEGLossless): "gdcm",
+    str(JPEGLosslessSV1): "gdcm",
+}
+LOSSY: Final = frozenset(map(str, (JPEGLSNearLossless, JPEG2000, HTJ2K, JPEGBaseline8Bit, JPEGExtended12Bit)))
+"""Syntaxes that may lose information (JPEG 2000 and near-lossless need not; the header's own flag says more)."""
+
+
+def check_supported(pixels: PixelFormat) -> None:
+    """Raises UnsupportedTransferSyntax, or CorruptInstance where the pixel format is none that CT can have."""
+    syntax = pixels.transfer_syntax
+    if syntax not in NATIVE and syntax not in _PLUGIN:
+        raise UnsupportedTransferSyntax(transfer_syntax=UID(syntax).name if UID(syntax).is_valid else "invalid")
+    if pixels.samples != 1 or pixels.bits_allocated not in (8, 16, 32) or pixels.photometric != "MONOCHROME2":
+        raise CorruptInstance("pixel format is not that of a CT image")
+
+
+def decode_frame(stored: bytes, pixels: PixelFormat) -> StoredArray:
+    """Stored values (rows, columns) of one frame, unused bits cleared, sign applied.
+
+    Raises CorruptInstance where the bytes cannot be decoded to the announced size.
+    """
+    if pixels.transfer_syntax in NATIVE:
+        return _native(stored, pixels)
+    size = codestream_size(stored)
+    if size is not None and size != (pixels.rows, pixels.columns):
+        raise CorruptInstance("compressed frame of another size than the header says")
+    try:
+        decoder = get_decoder(UID(pixels.transfer_syntax))
+        options: dict[str, Any] = {
+            "rows": pixels.rows,
+            "columns": pixels.columns,
+            "number_of_frames": 1,
+            "samples_per_pixel": 1,
+            "photometric_interpretation": pixels.photometric,
+            "pixel_representation": int(pixels.signed),
+            "bits_stored": pixels.bits_stored,
+            "bits_allocated": pixels.bits_allocated,
+            "pixel_keyword": "PixelData",
+            "decoding_plugin": _PLUGIN[pixels.transfer_syntax],
+        }
+        values, _ = decoder.as_array(_encapsulated(stored), raw=True, index=0, **options)
+    except Exception as error:
+        # Codecs raise RuntimeError, ValueError and their own kinds; the words are dropped, the kind is kept.
+        raise CorruptInstance(f"decoder: {type(error).__name__}") from None
+    if values.shape != (pixels.rows, pixels.columns):
+        raise CorruptInstance("decoded frame of another size than the header says")
+    return values
+
+
+def codestream_size(stored: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 codestream states itself; None where it has no such head.
+
+    Asked before decoding: a decoder would allocate what the codestream says, not what DICOM says.
+    """
+    if stored[:4] == b"\xff\x4f\xff\x51" and len(stored) >= 24:  # SOC, SIZ (ISO 15444-1 A.5.1)
+        x1, y1, x0, y0 = struct.unpack(">4I", stored[8:24])
+        return y1 - y0, x1 - x0
+    if stored[:2] != b"\xff\xd8":
+        return None
+    at = 2
+    while at + 9 <= len(stored) and stored[at] == 0xFF:
+        marker, length = stored[at + 1], int.from_bytes(stored[at + 2 : at + 4], "big")
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):  # SOF, SOF55
+            rows, columns = struct.unpack(">HH", stored[at + 5 : at + 9])
+            return rows, columns
+        at += 2 + length
+    return None
+
+
+def _native(stored: bytes, pixels: PixelFormat) -> StoredArray:
+    count = pixels.rows * pixels.columns
+    order = ">" if pixels.transfer_syntax == ExplicitVRBigEndian else "<"
+    kind = "i" if pixels.signed else "u"
+    item_bytes = pixels.bits_allocated // 8
+    if len(stored) < count * item_bytes:
+        raise CorruptInstance("pixel data end early")
+    values: StoredArray = np.frombuffer(stored, f"{order}{kind}{item_bytes}", count)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False).reshape(pixels.rows, pixels.columns)
+    unused = pixels.bits_allocated - pixels.bits_stored
+    return (values << unused) >> unused if unused else values
+
+
+def _encapsulated(frame: bytes) -> bytes:
+    """One frame as an encapsulated value: empty offset table, one fragment (PS3.5 A.4)."""
+    padded = frame + b"\0" * (len(frame) % 2)
+    return b"\xfe\xff\x00\xe0\0\0\0\0" + b"\xfe\xff\x00\xe0" + struct.pack("<I", len(padded)) + padded

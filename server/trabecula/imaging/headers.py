@@ -1,0 +1,206 @@
+"""Reading one DICOM header: what places the frames, how pixels are stored, where they start."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import dcmread, read_dataset, read_preamble
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from trabecula.errors import CorruptInstance, ImplausibleSize, InputError, LimitExceeded
+from trabecula.imaging import tags
+from trabecula.imaging.elements import Elements, FrameElements
+from trabecula.imaging.instance import Frame, Instance, PixelFormat
+from trabecula.imaging.limits import ImagingLimits
+
+_INFLATE_CHUNK = 1 << 20
+
+
+def read_instance(path: Path, limits: ImagingLimits) -> Instance:
+    """Header of one file, pixel data left alone.
+
+    Raises CorruptInstance where the header cannot be parsed, ImplausibleSize or LimitExceeded where it
+    announces more than the limits allow.
+    """
+    with path.open("rb") as file:
+        dataset, syntax, source = read_header(file, tags.GEOMETRY_TAGS, limits)
+        offset = source.tell()
+        available = source.seek(0, io.SEEK_END) - offset
+    if offset > limits.max_header_bytes:
+        raise LimitExceeded(limit="max_header_bytes", value=limits.max_header_bytes)
+    try:
+        return _instance(path, Elements(dataset), syntax, (offset, available), limits)
+    except InputError:
+        raise
+    except Exception as error:
+        # pydicom raises almost anything on damaged sequences; its words may quote the header, so they are dropped.
+        raise CorruptInstance(f"header fields: {type(error).__name__}") from None
+
+
+def read_header(file: BinaryIO, wanted: Sequence[int], limits: ImagingLimits) -> tuple[Dataset, str, BinaryIO]:
+    """Wanted elements before the pixel data, transfer syntax, and the stream left at the pixel data element.
+
+    The stream is the file itself or, for the deflated syntax, the inflated data set in memory.
+    """
+    try:
+        syntax = _transfer_syntax(file)
+        if syntax == DeflatedExplicitVRLittleEndian:
+            stream = inflated_dataset(file, limits)
+            dataset: Dataset = read_dataset(stream, False, True, stop_when=_at_pixel_data, specific_tags=list(wanted))
+            return dataset, syntax, stream
+        file.seek(0)
+        dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(wanted))
+        return dataset, syntax or _guessed_syntax(dataset), file
+    except InputError:
+        raise
+    except Exception as error:
+        raise CorruptInstance(f"header: {type(error).__name__}") from None
+
+
+def inflated_dataset(file: BinaryIO, limits: ImagingLimits) -> BinaryIO:
+    """The data set of a deflated instance (PS3.5 A.5), inflated no further than the limit."""
+    _transfer_syntax(file)  # leaves the file just behind the meta information
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    grown = io.BytesIO()
+    while chunk := file.read(_INFLATE_CHUNK):
+        while chunk:
+            grown.write(inflater.decompress(chunk, _INFLATE_CHUNK))
+            if grown.tell() > limits.max_inflated_bytes:
+                raise ImplausibleSize(limit="max_inflated_bytes", value=limits.max_inflated_bytes)
+            chunk = inflater.unconsumed_tail
+        if inflater.eof:
+            break
+    grown.seek(0)
+    return grown
+
+
+def _at_pixel_data(tag: int, _vr: str | None, _length: int) -> bool:
+    return tag in (0x7FE00010, 0x7FE00009, 0x7FE00008)
+
+
+def _transfer_syntax(file: BinaryIO) -> str:
+    """Transfer syntax of the meta information; empty where there is none. Leaves the file behind it."""
+    file.seek(0)
+    read_preamble(file, force=True)
+    start = file.tell()
+    syntax = ""
+    while len(head := file.read(8)) == 8:
+        group, element, vr, length = struct.unpack("<HH2sH", head)
+        if group != 2:
+            file.seek(-8, io.SEEK_CUR)
+            break
+        if vr in (b"OB", b"UN", b"OW", b"UT"):
+            (length,) = struct.unpack("<I", file.read(4))
+        if element == 0x0010:
+            syntax = file.read(length).decode("latin-1").strip(" \0")
+        else:
+            file.seek(length, io.SEEK_CUR)
+    else:
+        file.seek(start)
+    return syntax
+
+
+def _guessed_syntax(dataset: Dataset) -> str:
+    """Transfer syntax of a data set without meta information."""
+    implicit, _little = dataset.original_encoding
+    return str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+
+
+def _instance(path: Path, header: Elements, syntax: str, pixels_at: tuple[int, int], limits: ImagingLimits) -> Instance:
+    offset, available = pixels_at
+    return Instance(
+        path=path,
+        sop_class=header.text(tags.SOP_CLASS),
+        sop_uid=header.text(tags.SOP_INSTANCE),
+        modality=header.text(tags.MODALITY),
+        patient_id=header.text(tags.PATIENT_ID),
+        patient_name=header.text(tags.PATIENT_NAME).upper(),
+        study_uid=header.text(tags.STUDY_UID),
+        series_uid=header.text(tags.SERIES_UID),
+        series_number=header.integer(tags.SERIES_NUMBER),
+        instance_number=header.integer(tags.INSTANCE_NUMBER) or 0,
+        lossy=header.text(tags.LOSSY) == "01",
+        pixels=_pixel_format(header, syntax, limits),
+        pixel_offset=offset,
+        available_bytes=available,
+        deflated=syntax == DeflatedExplicitVRLittleEndian,
+        frames=_frames(header, limits),
+    )
+
+
+def _pixel_format(header: Elements, syntax: str, limits: ImagingLimits) -> PixelFormat:
+    rows, columns = header.integer(tags.ROWS) or 0, header.integer(tags.COLUMNS) or 0
+    if max(rows, columns) > limits.max_side_pixels:
+        raise ImplausibleSize(rows=rows, columns=columns, limit=limits.max_side_pixels)
+    allocated = header.integer(tags.BITS_ALLOCATED) or 16
+    stored = header.integer(tags.BITS_STORED) or allocated
+    signed = header.integer(tags.PIXEL_REPRESENTATION) == 1
+    return PixelFormat(
+        transfer_syntax=syntax,
+        rows=rows,
+        columns=columns,
+        samples=header.integer(tags.SAMPLES) or 1,
+        photometric=header.text(tags.PHOTOMETRIC) or "MONOCHROME2",
+        bits_allocated=allocated,
+        bits_stored=min(stored, allocated),
+        signed=signed,
+        padding=_padding(header, signed),
+    )
+
+
+def _padding(header: Elements, signed: bool) -> tuple[int, int] | None:
+    """Padding range in stored values. Writers mix up US and SS, so the bits count, not the VR."""
+    bounds = [header.integer(tag) for tag in (tags.PADDING, tags.PADDING_LIMIT)]
+    values = [value & 0xFFFF for value in bounds if value is not None]
+    if not values or bounds[0] is None:
+        return None
+    if signed:
+        values = [value - 0x10000 if value >= 0x8000 else value for value in values]
+    return min(values), max(values)
+
+
+def _frames(header: Elements, limits: ImagingLimits) -> tuple[Frame, ...]:
+    per_frame = header.items(tags.PER_FRAME_GROUPS)
+    count = header.integer(tags.FRAMES) or 1
+    if count > limits.max_instances:
+        raise ImplausibleSize(frames=count, limit=limits.max_instances)
+    if not per_frame:
+        return (_frame(0, FrameElements(header)),) if count == 1 else ()
+    shared = tuple(header.items(tags.SHARED_GROUPS)[:1])
+    return tuple(_frame(index, FrameElements(header, (item, *shared))) for index, item in enumerate(per_frame[:count]))
+
+
+def _frame(index: int, header: FrameElements) -> Frame:
+    root = header.root
+    frame_type = header.macro(tags.MACRO_FRAME_TYPE).texts(tags.FRAME_TYPE)
+    content = header.macro(tags.MACRO_CONTENT)
+    return Frame(
+        index=index,
+        position=_sized(header.macro(tags.MACRO_POSITION).numbers(tags.POSITION), 3),
+        orientation=_sized(header.macro(tags.MACRO_ORIENTATION).numbers(tags.ORIENTATION), 6),
+        pixel_spacing=_sized(header.macro(tags.MACRO_MEASURES).numbers(tags.PIXEL_SPACING), 2),
+        thickness_mm=header.number(tags.MACRO_MEASURES, tags.SLICE_THICKNESS),
+        slope=header.number(tags.MACRO_RESCALE, tags.SLOPE),
+        intercept=header.number(tags.MACRO_RESCALE, tags.INTERCEPT),
+        rescale_type=header.text(tags.MACRO_RESCALE, tags.RESCALE_TYPE).upper(),
+        image_type=tuple(word.upper() for word in frame_type or root.texts(tags.IMAGE_TYPE)),
+        kernel="\\".join(header.macro(tags.MACRO_RECONSTRUCTION).texts(tags.KERNEL)),
+        split_keys=(
+            root.text(tags.ACQUISITION_NUMBER) or content.text(tags.FRAME_ACQUISITION_NUMBER),
+            root.text(tags.TEMPORAL_POSITION),
+            str(content.integer(tags.TEMPORAL_INDEX) or ""),
+            content.text(tags.STACK_ID),
+            root.text(tags.ACQUISITION_TIME),
+            root.text(tags.CONTENT_TIME),
+        ),
+    )
+
+
+def _sized(values: tuple[float, ...], size: int) -> tuple[float, ...]:
+    return values[:size] if len(values) >= size else ()

@@ -1,0 +1,144 @@
+"""The imaging stage: DICOM files in, the best series for bone work out."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from trabecula.errors import InputError
+from trabecula.imaging.facts import SeriesFacts, read_facts
+from trabecula.imaging.grid import GridPlan
+from trabecula.imaging.instance import Slice
+from trabecula.imaging.intake import Intake, take_in
+from trabecula.imaging.limits import ImagingLimits
+from trabecula.imaging.refusals import refuse, warn
+from trabecula.imaging.scoring import RankedStack, as_candidates, rank
+from trabecula.imaging.series import decode_series
+from trabecula.imaging.stacks import build_stacks
+from trabecula.imaging.study import Acquisition, CtStudy, CtVolume, StudyRefused
+from trabecula.outcome import Refusal, RefusalCode, Stage
+from trabecula.progress import ProgressListener, no_progress
+
+_HEADERS_DONE = 0.3
+"""Share of the stage that headers take."""
+
+
+def read_study(
+    paths: Sequence[Path], limits: ImagingLimits, progress: ProgressListener = no_progress
+) -> CtStudy | StudyRefused:
+    """Read one CT study from any mix of files and folders and decode the series that suits bone work best.
+
+    Raises NoDicomFound, CorruptInstance, NoPixelData, ImplausibleSize, MixedPatients, MixedStudies,
+    UnsupportedTransferSyntax, LimitExceeded, and whatever the listener raises. At most one volume is in memory.
+    """
+    with _quiet_pydicom():
+        progress(Stage.IMAGING, 0.0)
+        intake = take_in(paths, limits, lambda done: progress(Stage.IMAGING, _HEADERS_DONE * done))
+        study = _best_series(intake, limits, progress)
+        progress(Stage.IMAGING, 1.0)
+        return study
+
+
+def _best_series(intake: Intake, limits: ImagingLimits, progress: ProgressListener) -> CtStudy | StudyRefused:
+    """Rank all stacks and decode the best one that decodes."""
+    framed = [one for one in intake.instances if one.frames]
+    if not framed:
+        return _no_ct(intake, limits)
+    stacks = build_stacks(framed)
+    ranked = sorted((rank(one, read_facts(one.middle, limits), limits) for one in stacks), key=lambda one: one.order)
+    notices = intake.notices
+    fault: InputError | None = None
+    refused: tuple[Refusal, ...] = ()
+    for candidate in ranked:
+        if candidate.plan is None:
+            continue
+        try:
+            outcome = decode_series(
+                candidate.stack,
+                candidate.plan,
+                limits,
+                lambda done: progress(Stage.IMAGING, _HEADERS_DONE + (1 - _HEADERS_DONE) * done),
+            )
+        except InputError as error:
+            fault = fault or error
+            notices += (warn("series-not-decodable", f"A series that ranked higher was left out: {error.code}."),)
+            continue
+        if isinstance(outcome, tuple):
+            refused = refused or outcome
+            continue
+        return CtStudy(
+            volume=CtVolume(outcome.hu, outcome.plan.geometry),
+            acquisition=_acquisition(candidate.facts, outcome.plan),
+            identity=candidate.facts.identity,
+            candidates=as_candidates(ranked, candidate),
+            notices=notices + outcome.notices,
+        )
+    if fault is not None and not refused:
+        raise fault
+    refused = refused or _most_telling(ranked)
+    return StudyRefused(refused, ranked[0].facts.identity, as_candidates(ranked, None), notices)
+
+
+def _most_telling(ranked: Sequence[RankedStack]) -> tuple[Refusal, ...]:
+    """Refusals of the stack that came nearest to use: judged last in the order of checks, then the largest."""
+    order = [
+        RefusalCode.LOCALIZER_ONLY,
+        RefusalCode.DERIVED_ONLY,
+        RefusalCode.NO_AXIAL_SERIES,
+        RefusalCode.NOT_HOUNSFIELD,
+        RefusalCode.TOO_FEW_SLICES,
+    ]
+
+    def nearness(one: RankedStack) -> tuple[int, int]:
+        code = one.refusals[0].code
+        return (order.index(code) if code in order else len(order), len(one.stack.slices))
+
+    return max(ranked, key=nearness).refusals
+
+
+def _no_ct(intake: Intake, limits: ImagingLimits) -> StudyRefused:
+    known = (*intake.instances, *intake.others)
+    placed = next((Slice(one, one.frames[0]) for one in known if one.frames), None)
+    identity = read_facts(placed, limits).identity if placed else None
+    return StudyRefused((refuse(RefusalCode.NOT_CT),), identity, (), intake.notices)
+
+
+def _acquisition(facts: SeriesFacts, plan: GridPlan) -> Acquisition:
+    frame = plan.slices[len(plan.slices) // 2].frame
+    return Acquisition(
+        kvp=facts.kvp,
+        spectral_filter=facts.spectral_filter,
+        kernel=facts.kernel,
+        kernel_class=facts.kernel_class,
+        slice_thickness_mm=frame.thickness_mm,
+        slice_spacing_mm=plan.geometry.spacing_mm[0],
+        pixel_spacing_mm=(frame.pixel_spacing[0], frame.pixel_spacing[1]),
+        reconstruction_diameter_mm=facts.reconstruction_diameter_mm,
+        contrast=facts.contrast,
+        exposure_mas=facts.exposure_mas,
+        ctdi_vol_mgy=facts.ctdi_vol_mgy,
+        manufacturer=facts.manufacturer,
+        model=facts.model,
+        station_hash=facts.station_hash,
+        acquired_at=facts.acquired_at,
+    )
+
+
+@contextmanager
+def _quiet_pydicom() -> Iterator[None]:
+    """Keep pydicom's warnings out of the process's logs while it reads: they quote header values."""
+
+    def drop(_record: logging.LogRecord) -> bool:
+        return False
+
+    logger = logging.getLogger("pydicom")
+    logger.addFilter(drop)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+            yield
+    finally:
+        logger.removeFilter(drop)

@@ -1,0 +1,182 @@
+"""Which series is best for bone, and why: a sum of stated preferences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trabecula.imaging.facts import SeriesFacts
+from trabecula.imaging.grid import GridPlan, plan_grid
+from trabecula.imaging.instance import Frame
+from trabecula.imaging.limits import ImagingLimits
+from trabecula.imaging.nature import ImageNature, Origin, nature_of
+from trabecula.imaging.refusals import refuse
+from trabecula.imaging.stacks import Stack
+from trabecula.imaging.study import ContrastTag, KernelClass, SeriesCandidate
+from trabecula.outcome import Refusal, RefusalCode
+
+# Preferences, in points. They rank series of one study and mean nothing else: unenhanced outweighs everything but
+# a gross lack of coverage (contrast shifts vBMD by more than kernel or thickness do), then kernel, coverage, thickness.
+_CONTRAST = {ContrastTag.NOT_GIVEN: 0.0, ContrastTag.UNKNOWN: -10.0, ContrastTag.GIVEN: -40.0}
+_KERNEL = {KernelClass.SOFT: 0.0, KernelClass.UNKNOWN: -8.0, KernelClass.MEDIUM: -8.0, KernelClass.SHARP: -30.0}
+_ORIGIN = {Origin.ORIGINAL: 0.0, Origin.UNSTATED: -2.0, Origin.DERIVED: -15.0}
+_REFORMATTED = -10.0
+_MIXED_ENERGY = -15.0
+_LOSSY = -15.0
+_THIN_MM, _THICK_MM = 1.0, 3.0
+_BELOW_THIN = -5.0
+_PER_MM_THICK = -8.0
+_FULL_COVERAGE_MM = 350.0
+_COVERAGE_POINTS = 60.0
+_REFUSED = -1000.0
+
+
+@dataclass(frozen=True)
+class Term:
+    """One preference as it applies to one series."""
+
+    points: float
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.points:+.0f} {self.words}"
+
+
+@dataclass(frozen=True, eq=False)
+class RankedStack:
+    """A stack with its verdict."""
+
+    stack: Stack
+    facts: SeriesFacts
+    plan: GridPlan | None
+    refusals: tuple[Refusal, ...]
+    terms: tuple[Term, ...]
+    kind: str
+
+    @property
+    def score(self) -> float:
+        return sum(term.points for term in self.terms) if self.plan else _REFUSED
+
+    @property
+    def order(self) -> tuple[float, int, int, str, str]:
+        """Sort key, best first; ties go to more slices, then the lower series number."""
+        first = self.stack.slices[0].instance
+        number = 1 << 30 if first.series_number is None else first.series_number
+        return (-self.score, -len(self.stack.slices), number, first.series_uid, first.sop_uid)
+
+
+def rank(stack: Stack, facts: SeriesFacts, limits: ImagingLimits) -> RankedStack:
+    """Judge one stack."""
+    nature = nature_of(stack.middle.frame.image_type, facts.description)
+    refusals = _unusable(stack, nature)
+    plan = None
+    if not refusals:
+        planned = plan_grid(stack, limits)
+        plan, refusals = (planned, ()) if isinstance(planned, GridPlan) else (None, planned)
+    terms = _terms(stack, facts, nature, plan) if plan else ()
+    return RankedStack(stack, facts, plan, refusals, terms, _kind(stack, facts, nature))
+
+
+def as_candidates(ranked: Sequence[RankedStack], chosen: RankedStack | None) -> tuple[SeriesCandidate, ...]:
+    """Every stack that was looked at, in the order given."""
+    return tuple(
+        SeriesCandidate(
+            series_number=one.stack.slices[0].instance.series_number,
+            description_kind=one.kind,
+            instances=len(one.stack.slices),
+            score=round(one.score, 1),
+            chosen=one is chosen,
+            reasons=_reasons(one, ranked, chosen),
+        )
+        for one in ranked
+    )
+
+
+def rescale_refusal(frame: Frame) -> Refusal | None:
+    """Refusal where the header itself says that the values are no Hounsfield units."""
+    if frame.slope is None or frame.intercept is None:
+        return refuse(RefusalCode.NOT_HOUNSFIELD, "The header has no rescale slope or intercept.")
+    if frame.slope <= 0:
+        return refuse(RefusalCode.NOT_HOUNSFIELD, "The rescale slope is not positive.")
+    if frame.rescale_type not in ("", "HU", "US"):
+        return refuse(RefusalCode.NOT_HOUNSFIELD, "The header names another unit.")
+    return None
+
+
+def _unusable(stack: Stack, nature: ImageNature) -> tuple[Refusal, ...]:
+    if nature.localizer:
+        return (refuse(RefusalCode.LOCALIZER_ONLY),)
+    if nature.computed:
+        return (refuse(RefusalCode.DERIVED_ONLY, f"Kind: {nature.computed}."),)
+    wrong = rescale_refusal(stack.middle.frame)
+    return (wrong,) if wrong else ()
+
+
+def _terms(stack: Stack, facts: SeriesFacts, nature: ImageNature, plan: GridPlan) -> tuple[Term, ...]:
+    extent_mm = plan.geometry.shape[0] * plan.geometry.spacing_mm[0]
+    terms = [
+        Term(
+            _COVERAGE_POINTS * min(1.0, extent_mm / _FULL_COVERAGE_MM),
+            f"{plan.geometry.shape[0]} slices over {extent_mm:.0f} mm",
+        ),
+        Term(_ORIGIN[nature.origin], f"{nature.origin} image"),
+        Term(_CONTRAST[facts.contrast], f"contrast {facts.contrast}"),
+        Term(_KERNEL[facts.kernel_class], f"{facts.kernel_class} kernel"),
+        _thickness_term(plan.slice_mm),
+    ]
+    lossy = any(one.instance.lossy for one in stack.slices)
+    for applies, points, words in (
+        (nature.reformatted, _REFORMATTED, "reformatted"),
+        (nature.mixed_energy, _MIXED_ENERGY, "blend of two tube voltages"),
+        (lossy, _LOSSY, "lossy compression"),
+    ):
+        if applies:
+            terms.append(Term(points, words))
+    return tuple(terms)
+
+
+def _thickness_term(slice_mm: float) -> Term:
+    if slice_mm < _THIN_MM - 0.05:
+        return Term(_BELOW_THIN, f"{slice_mm:.1f} mm slices, noisier than needed")
+    if slice_mm <= _THICK_MM + 0.05:
+        return Term(0.0, f"{slice_mm:.1f} mm slices")
+    return Term(_PER_MM_THICK * (slice_mm - _THICK_MM), f"{slice_mm:.1f} mm slices")
+
+
+def _kind(stack: Stack, facts: SeriesFacts, nature: ImageNature) -> str:
+    """Bounded words from coded facts."""
+    frame = stack.middle.frame
+    plane = "unplaced"
+    if frame.orientation:
+        row, column = frame.orientation[:3], frame.orientation[3:]
+        normal = [abs(row[a] * column[b] - row[b] * column[a]) for a, b in ((1, 2), (2, 0), (0, 1))]
+        plane = ("sagittal", "coronal", "axial")[normal.index(max(normal))]
+    words = ["localizer" if nature.localizer else plane, nature.computed or str(nature.origin)]
+    words.append(f"{facts.kernel_class}" if facts.kernel_class is not KernelClass.UNKNOWN else "kernel-unknown")
+    if facts.contrast is not ContrastTag.UNKNOWN:
+        words.append("enhanced" if facts.contrast is ContrastTag.GIVEN else "unenhanced")
+    if frame.thickness_mm:
+        words.append(f"{frame.thickness_mm:.1f} mm")
+    return " ".join(words)
+
+
+def _reasons(one: RankedStack, ranked: Sequence[RankedStack], chosen: RankedStack | None) -> tuple[str, ...]:
+    if not one.plan:
+        return tuple(f"not usable: {refusal.code}: {refusal.message}" for refusal in one.refusals)
+    reasons = tuple(str(term) for term in one.terms)
+    others = [other for other in ranked if other.plan and other is not one]
+    if one is not chosen:
+        return reasons
+    if not others:
+        return ("chosen: the only usable series", *reasons)
+    return (f"chosen: {_advantage(one, others[0])}", *reasons)
+
+
+def _advantage(one: RankedStack, next_best: RankedStack) -> str:
+    """What sets the chosen series apart from the next best one."""
+    against = {term.words: term.points for term in next_best.terms}
+    mine = [term.words for term in one.terms if term.words not in against and term.points >= 0]
+    theirs = [term.words for term in next_best.terms if term.points < 0 and term not in one.terms]
+    if not mine and not theirs:
+        return "equal to the next best, more slices or lower series number"
+    return f"{' and '.join(mine) or 'ahead'} against {' and '.join(theirs) or 'less'} of the next best"
