@@ -1,0 +1,220 @@
+"""Model bundles: a folder with an ONNX file and the manifest that says how to feed and read it.
+
+``python -m trabecula.segmentation.bundle`` writes the JSON Schema of the manifest to standard output; the published
+copy is ``models/manifest.schema.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+
+from trabecula.anatomy import Structure
+from trabecula.errors import ModelError
+from trabecula.model_files import read_verified
+from trabecula.segmentation.onnx_scan import scan_onnx
+
+MANIFEST_NAME: Final = "manifest.json"
+VERTEBRA_BODY: Final = "vertebra_body"
+VERTEBRA_POSTERIOR: Final = "vertebra_posterior"
+BACKGROUND: Final = "background"
+"""Channel of a model that looks at few structures: none of those that it knows."""
+CHANNEL_NAMES: Final = (
+    *(structure.name.lower() for structure in Structure),
+    VERTEBRA_BODY,
+    VERTEBRA_POSTERIOR,
+    BACKGROUND,
+)
+"""Every name a logits channel may have."""
+ALLOWED_DOMAINS: Final = frozenset({"", "ai.onnx", "com.microsoft"})
+"""Operator sets that onnxruntime itself implements; nothing else is ever loaded."""
+_MAX_MANIFEST_BYTES: Final = 4 << 20
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Voxels = Annotated[int, Field(ge=1, le=1024)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputSpec(_Part):
+    """How a volume is brought to the network. Triples are along (k, j, i) of the canonical grid."""
+
+    name: str
+    spacing_mm: tuple[Positive, Positive, Positive]
+    orientation: Literal["foot-head,anterior-posterior,right-left"]
+    clip_hu: tuple[Finite, Finite]
+    mean_hu: Finite
+    std_hu: Positive
+    size_multiple: Voxels
+    """Each side of the input must be a multiple of this."""
+    pad_hu: Finite
+    """Fills up to the multiple."""
+    max_patch: tuple[Voxels, Voxels, Voxels] | None
+    """Largest input in voxels; larger volumes are tiled. None: the whole volume at once."""
+    overlap: Annotated[float, Field(ge=0, le=0.9)]
+    """Least share of a tile that its neighbour covers too."""
+
+    @model_validator(mode="after")
+    def _check(self) -> InputSpec:
+        if self.clip_hu[0] >= self.clip_hu[1]:
+            raise ValueError("clip_hu is empty")
+        if self.max_patch and any(side % self.size_multiple for side in self.max_patch):
+            raise ValueError("max_patch is not a multiple of size_multiple")
+        return self
+
+
+class LogitsSpec(_Part):
+    """The output with one channel per structure."""
+
+    name: str
+    channels: Annotated[tuple[str, ...], Field(min_length=2)]
+
+    @field_validator("channels")
+    @classmethod
+    def _known(cls, channels: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = set(channels) - set(CHANNEL_NAMES)
+        if unknown:
+            raise ValueError(f"unknown channel {min(unknown)!r}")
+        if len(set(channels)) != len(channels):
+            raise ValueError("a channel is named twice")
+        return channels
+
+
+class CoordinateSpec(_Part):
+    """The output that says, at each vertebra voxel, where on the spine it lies.
+
+    Level ordinal (C1 = 1, T12 = 19, L1 = 20) = offset + scale * value; whole numbers at the bodies' centres.
+    """
+
+    name: str
+    offset: Finite
+    scale: Finite
+
+
+class OutputSpec(_Part):
+    logits: LogitsSpec
+    spine_coordinate: CoordinateSpec | None = None
+
+
+class Manifest(_Part):
+    """``manifest.json`` of a segmentation model."""
+
+    schema_version: Literal["1"]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,31}$")]
+    kind: Literal["coarse", "fine"]
+    file: Annotated[str, Field(min_length=1, max_length=200)]
+    """The ONNX file, inside the bundle's folder."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    input: InputSpec
+    outputs: OutputSpec
+    training: dict[str, JsonValue]
+    """How the model was made; not read by the server."""
+    reference_histograms: dict[str, JsonValue] | None = None
+    """HU histograms of the training data by structure, for drift checks."""
+    licence: str
+
+    @model_validator(mode="after")
+    def _has_spine(self) -> Manifest:
+        needed = {VERTEBRA_BODY} | ({"spinal_canal"} if self.kind == "coarse" else set())
+        missing = needed - set(self.outputs.logits.channels)
+        if missing:
+            raise ValueError(f"a {self.kind} model needs the channel {min(missing)!r}")
+        return self
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked model, ready to be handed to the runtime."""
+
+    manifest: Manifest
+    onnx: bytes
+    """Content of the ONNX file: what was checked is what is run."""
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read and check one bundle.
+
+    Raises:
+        ModelChecksumMismatch: if the ONNX file is not the one the manifest names.
+        ModelError: if the manifest is wrong, the file is missing or lies outside the folder, or the model uses
+            operators that onnxruntime does not bring along or data outside the file.
+    """
+    manifest = _read_manifest(folder)
+    onnx = read_verified(_inside(folder, manifest.file), manifest.sha256)
+    try:
+        facts = scan_onnx(onnx)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ModelError(f"{manifest.file} is not an ONNX model: {error}", model=manifest.name) from error
+    if facts.external_data:
+        raise ModelError(f"{manifest.file} keeps weights outside the file", model=manifest.name)
+    foreign = facts.domains - ALLOWED_DOMAINS
+    if foreign:
+        raise ModelError(f"{manifest.file} uses operators of {min(foreign)!r}", model=manifest.name)
+    return Bundle(manifest, onnx)
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    try:
+        content = _inside(folder, MANIFEST_NAME).read_bytes()
+    except OSError as error:
+        raise ModelError(f"bundle {folder.name} has no readable manifest", bundle=folder.name) from error
+    if len(content) > _MAX_MANIFEST_BYTES:
+        raise ModelError(f"manifest of {folder.name} is too large")
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"manifest of {folder.name}: {where}: {first['msg']}", bundle=folder.name) from error
+
+
+def _inside(folder: Path, name: str) -> Path:
+    root = folder.resolve()
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        raise ModelError(f"bundle {folder.name} points outside its folder", bundle=folder.name)
+    return path
+
+
+def find_bundles(models_dir: Path) -> dict[str, Path]:
+    """Newest segmentation bundle of each kind (``coarse``, ``fine``) among the folders in ``models_dir``.
+
+    Newest is by the manifest's version, its runs of digits compared as numbers. Folders with other manifests are
+    passed over.
+    """
+    newest: dict[str, tuple[list[int], Path]] = {}
+    for path in sorted(models_dir.glob(f"*/{MANIFEST_NAME}")):
+        try:
+            head = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ModelError(f"manifest of {path.parent.name} cannot be read", bundle=path.parent.name) from error
+        kind = head.get("kind") if isinstance(head, dict) else None
+        if kind not in ("coarse", "fine"):
+            continue
+        version = _version_key(str(head.get("version", "")))
+        if kind not in newest or version >= newest[kind][0]:
+            newest[kind] = (version, path.parent)
+    return {kind: folder for kind, (_, folder) in newest.items()}
+
+
+def _version_key(version: str) -> list[int]:
+    return [int(run) for run in "".join(c if c.isdigit() else " " for c in version).split()]
+
+
+def manifest_schema() -> dict[str, JsonValue]:
+    """JSON Schema (draft 2020-12) of ``manifest.json``."""
+    schema: dict[str, JsonValue] = Manifest.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(manifest_schema(), indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,197 @@
+"""Single vertebrae: where the discs cut the column.
+
+Neighbouring bodies may be one blob in the model's answer, or one body two, so connected components do not count
+them. Instead the column is seen as a profile along its centre line, and the discs are placed by dynamic programming:
+as much evidence of a disc at each cut as possible, with spacings that are those of vertebrae and change smoothly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy import ndimage
+
+from trabecula.geometry import FloatArray
+from trabecula.imaging.study import CtVolume
+from trabecula.segmentation.bundle import VERTEBRA_BODY
+from trabecula.segmentation.column import Column, disc_pattern, sample
+from trabecula.segmentation.predict import Prediction
+from trabecula.segmentation.resample import Grid
+from trabecula.segmentation.settings import ColumnSettings
+
+_INNER_MM = 11.0
+_BROAD_MM = 12.0
+_ENDPLATE_MM = (2.0, 7.0)
+_MARROW_MM = 12
+_CLIP_HU = (-100.0, 500.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """The column from head to foot, one value per millimetre of its centre line."""
+
+    disc: FloatArray
+    """Evidence of a disc's centre: above zero where there is some, about 1 to 3 at a clear one."""
+    body: FloatArray
+    """Mean probability of vertebral body about the centre line, 0 .. 1."""
+    level: FloatArray | None
+    """Level ordinal by the coarse model's spine coordinate, smoothed; None when there is none."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One vertebra as a stretch of the centre line."""
+
+    head_mm: float
+    foot_mm: float
+    """Arc length of the disc centres (or of the column's end) above and below."""
+    cut_head: bool
+    cut_foot: bool
+    """False where the stretch ends because the column does."""
+
+    @property
+    def centre_mm(self) -> float:
+        return (self.head_mm + self.foot_mm) / 2
+
+    @property
+    def length_mm(self) -> float:
+        return self.foot_mm - self.head_mm
+
+
+def column_profile(volume: CtVolume, column: Column, coarse: Prediction, fine: Prediction | None) -> Profile:
+    """Evidence along the column from attenuation and from the models; the fine model's where it has looked."""
+    places = column.discs(*disc_pattern(_INNER_MM))
+    body, disc = _mean_of(coarse, places, VERTEBRA_BODY), _mean_of(coarse, places, "intervertebral_disc")
+    if fine is not None:
+        inside = sample(np.ones(fine.grid.shape, dtype=np.uint8), fine.grid, places).mean(axis=1) > 0.9
+        fine_body = _mean_of(fine, places, VERTEBRA_BODY)
+        fine_disc = _mean_of(fine, places, "intervertebral_disc")
+        body, disc = np.where(inside, fine_body, body), np.where(inside, fine_disc, disc)
+    hu = np.clip(sample(volume.hu, Grid.of_scan(volume.geometry), places, -1024.0), *_CLIP_HU).mean(axis=1)
+    evidence = _peaks(-body) + _peaks(disc) + 0.7 * _endplate_pairs(hu)
+    return Profile(evidence, body, _level_profile(column, coarse))
+
+
+def find_segments(profile: Profile, settings: ColumnSettings) -> tuple[Segment, ...]:
+    """Vertebrae head to foot, partial ones at the ends included; empty when no disc is found."""
+    cuts = place_cuts(profile.disc, expected_spacing(profile, settings), settings)
+    if len(cuts) == 0:
+        return ()
+    segments = [Segment(float(a), float(b), True, True) for a, b in pairwise(cuts)]
+    last = len(profile.disc) - 1
+    if _is_vertebra(profile.body[: cuts[0]], settings):
+        segments.insert(0, Segment(0.0, float(cuts[0]), False, True))
+    if _is_vertebra(profile.body[cuts[-1] :], settings):
+        segments.append(Segment(float(cuts[-1]), float(last), True, False))
+    return tuple(segments)
+
+
+def expected_spacing(profile: Profile, settings: ColumnSettings) -> FloatArray:
+    """Disc-to-disc distance expected at each place, mm: one over the slope of the spine coordinate."""
+    count = len(profile.disc)
+    if profile.level is None or count < 30:
+        return np.full(count, settings.spacing_typical_mm)
+    slope = np.gradient(ndimage.gaussian_filter1d(profile.level, 20.0, mode="nearest"))
+    # Ends are flat under "nearest": take the slope from further in.
+    margin = min(30, count // 3)
+    slope[:margin], slope[-margin:] = slope[margin], slope[-margin - 1]
+    low, high = settings.spacing_range_mm
+    return np.asarray(np.clip(1.0 / np.maximum(slope, 1e-3), low + 2, high - 4))
+
+
+def place_cuts(evidence: FloatArray, spacing_mm: FloatArray, settings: ColumnSettings) -> tuple[int, ...]:
+    """Places of the disc centres with the best total score, head to foot.
+
+    Score of a cut: its evidence, less the squared deviation of the spacing from what is expected there, less the
+    squared change of spacing from one vertebra to the next (both of ln(spacing), in standard deviations, halved).
+    """
+    count = len(evidence)
+    low, high = (round(mm) for mm in settings.spacing_range_mm)
+    log_spacing = np.log(np.arange(low, high + 1))
+    change = 0.5 * ((log_spacing[:, None] - log_spacing[None, :]) / settings.spacing_change_log_sd) ** 2
+    best = np.full((count, len(log_spacing)), -np.inf)
+    before = np.full((count, len(log_spacing)), -1, dtype=np.int64)
+    for place in range(count):
+        for row, spacing in enumerate(range(low, min(high, place) + 1)):
+            previous = place - spacing
+            middle = (previous + place) // 2
+            misfit = 0.5 * ((log_spacing[row] - np.log(spacing_mm[middle])) / settings.spacing_log_sd) ** 2
+            chain = best[previous] - change[row]
+            best_row = int(chain.argmax())
+            start = evidence[previous] if previous <= high else -np.inf
+            gain = max(chain[best_row], start)
+            before[place, row] = best_row if chain[best_row] >= start else -1
+            best[place, row] = gain + evidence[place] - misfit
+    if count <= low:
+        return ()
+    final = best[max(0, count - 1 - high) :]
+    if not np.isfinite(final).any():
+        return ()
+    last, row = divmod(int(final.argmax()), final.shape[1])
+    return _trace(last + max(0, count - 1 - high), row, low, before)
+
+
+def _trace(place: int, row: int, low: int, before: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> tuple[int, ...]:
+    cuts = [place]
+    while row >= 0:
+        previous, row = place - (low + row), int(before[place, row])
+        cuts.append(previous)
+        place = previous
+    return tuple(reversed(cuts))
+
+
+def _mean_of(prediction: Prediction, places: FloatArray, name: str) -> FloatArray:
+    if name not in prediction.channels:
+        return np.zeros(len(places))
+    return np.asarray(sample(prediction.of(name), prediction.grid, places).mean(axis=1), dtype=np.float64)
+
+
+def _peaks(values: FloatArray) -> FloatArray:
+    """Local peaks against the neighbourhood of a vertebra's length, scaled so that clear ones are 1."""
+    sharp = ndimage.gaussian_filter1d(values, 1.5, mode="nearest")
+    return _scaled(sharp - ndimage.gaussian_filter1d(values, _BROAD_MM / 2, mode="nearest"), 1e-3)
+
+
+def _endplate_pairs(hu: FloatArray) -> FloatArray:
+    """Places with a bright endplate shortly above and shortly below, and darker bone beyond; clear ones are 1.
+
+    The disc itself says little: it is darker than dense bone and brighter than osteoporotic bone.
+    """
+    smooth = ndimage.gaussian_filter1d(hu, 1.0, mode="nearest")
+    near, far = (round(mm) for mm in _ENDPLATE_MM)
+    above = np.max([_shifted(smooth, -mm) for mm in range(near, far + 1)], axis=0)
+    below = np.max([_shifted(smooth, mm) for mm in range(near, far + 1)], axis=0)
+    beyond = (_shifted(smooth, -_MARROW_MM) + _shifted(smooth, _MARROW_MM)) / 2
+    return _scaled(ndimage.gaussian_filter1d((above + below) / 2 - beyond, 1.0, mode="nearest"), 5.0)
+
+
+def _shifted(values: FloatArray, by: int) -> FloatArray:
+    """``values[n + by]``, the ends going on."""
+    return np.asarray(values[np.clip(np.arange(len(values)) + by, 0, len(values) - 1)])
+
+
+def _scaled(relief: FloatArray, least: float) -> FloatArray:
+    scale = float(np.quantile(np.maximum(relief, 0.0), 0.93))
+    if scale < least:
+        return np.zeros_like(relief)
+    return np.asarray(np.clip(relief / scale, -1.0, 1.3))
+
+
+def _level_profile(column: Column, coarse: Prediction) -> FloatArray | None:
+    """Spine coordinate along the column, averaged over body, disc and canal and smoothed."""
+    if coarse.coordinate is None:
+        return None
+    weight = coarse.of(VERTEBRA_BODY, "intervertebral_disc", "spinal_canal")
+    places = column.discs(*disc_pattern(16.0, 4.0))
+    found = sample(coarse.coordinate * weight, coarse.grid, places).sum(axis=1)
+    total = sample(weight, coarse.grid, places).sum(axis=1)
+    seen = total > 0.1 * np.median(total)
+    stations = np.arange(len(total))
+    filled = np.interp(stations, stations[seen], found[seen] / total[seen])
+    return np.asarray(ndimage.gaussian_filter1d(filled, 4.0, mode="nearest"))
+
+
+def _is_vertebra(body: FloatArray, settings: ColumnSettings) -> bool:
+    return bool(len(body) >= settings.min_partial_mm and (body > 0.35).sum() >= settings.min_partial_mm)

@@ -1,0 +1,278 @@
+"""The segmentation stage from end to end, for any pair of predictors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trabecula.anatomy import (
+    Anatomy,
+    LabelArray,
+    Level,
+    ModelUse,
+    Vector,
+    VertebraInstance,
+    VertebraPart,
+    vertebra_label,
+)
+from trabecula.geometry import FloatArray, Geometry
+from trabecula.imaging.study import CtVolume
+from trabecula.outcome import Notice, Refusal, RefusalCode, Severity, Stage
+from trabecula.progress import ProgressListener
+from trabecula.segmentation.body import BodyMask, find_body
+from trabecula.segmentation.column import Column, find_column
+from trabecula.segmentation.instances import Profile, Segment, column_profile, find_segments
+from trabecula.segmentation.labels import Cleaned, scan_labels
+from trabecula.segmentation.levels import Naming, VertebraEvidence, name_levels
+from trabecula.segmentation.predict import Prediction, Predictor
+from trabecula.segmentation.resample import Grid, Triple, resample_hu, scan_directions
+from trabecula.segmentation.settings import FINE_LEVELS, FineBoxSettings, SegmentationSettings
+from trabecula.segmentation.vertebrae import cut_planes, keep_vertebrae, rib_volumes_mm3
+
+_COARSE_SHARE = (0.05, 0.45)
+_FINE_SHARE = (0.50, 0.85)
+
+
+@dataclass(frozen=True, eq=False)
+class _Spine:
+    """The column taken apart and named."""
+
+    column: Column
+    segments: tuple[Segment, ...]
+    naming: Naming
+
+
+def segment_with(
+    volume: CtVolume,
+    coarse_model: Predictor,
+    fine_model: Predictor | None,
+    models: tuple[ModelUse, ...],
+    settings: SegmentationSettings,
+    progress: ProgressListener,
+) -> Anatomy | Refusal:
+    """Segment a scan: body, coarse pass, column, levels, fine pass around T10..L2, levels again, labels."""
+    progress(Stage.SEGMENTATION, 0.0)
+    grid = Grid.of_scan(volume.geometry).covering(coarse_model.spacing_mm)
+    hu = resample_hu(volume, grid)
+    body = find_body(hu, grid, settings.body)
+    if body is None:
+        return _refusal(RefusalCode.BODY_NOT_FOUND, "No trunk was found in the images.", "Send a CT of the chest.")
+    box = body.bounding_box(margin=3)
+    coarse = coarse_model.predict(hu[box], grid.crop(box), _part_of(progress, *_COARSE_SHARE))
+    spine = _read_spine(volume, coarse, None, settings)
+    if spine is None:
+        return _no_spine()
+    progress(Stage.SEGMENTATION, _FINE_SHARE[0])
+    fine = _fine_pass(volume, spine, fine_model, settings.fine_box, progress)
+    if fine is not None:
+        spine = _read_spine(volume, coarse, fine, settings, spine.column) or spine
+    refusal = _level_refusal(spine, settings)
+    if refusal is not None:
+        return refusal
+    progress(Stage.SEGMENTATION, _FINE_SHARE[1])
+    anatomy = _assemble(volume, body, grid, coarse, fine, spine, settings)
+    progress(Stage.SEGMENTATION, 1.0)
+    return replace(anatomy, models=models)
+
+
+def _read_spine(
+    volume: CtVolume,
+    coarse: Prediction,
+    fine: Prediction | None,
+    settings: SegmentationSettings,
+    column: Column | None = None,
+) -> _Spine | None:
+    column = column or find_column(coarse, settings.column)
+    if column is None:
+        return None
+    profile = column_profile(volume, column, coarse, fine)
+    segments = find_segments(profile, settings.column)
+    if not segments:
+        return None
+    ribs = rib_volumes_mm3(column, segments, [coarse] if fine is None else [coarse, fine])
+    evidence = [
+        VertebraEvidence(_segment_level(profile, segment), rib, segment.cut_head and segment.cut_foot)
+        for segment, rib in zip(segments, ribs, strict=True)
+    ]
+    return _Spine(column, segments, name_levels(evidence, settings.levels))
+
+
+def _segment_level(profile: Profile, segment: Segment) -> float | None:
+    """Mean spine coordinate of a vertebra with both discs in view."""
+    if profile.level is None or not (segment.cut_head and segment.cut_foot):
+        return None
+    return float(profile.level[round(segment.head_mm) : round(segment.foot_mm) + 1].mean())
+
+
+def _fine_pass(
+    volume: CtVolume,
+    spine: _Spine,
+    model: Predictor | None,
+    extent: FineBoxSettings,
+    progress: ProgressListener,
+) -> Prediction | None:
+    if model is None:
+        return None
+    wanted = {level.ordinal for level in FINE_LEVELS}
+    chosen = [s for s, n in zip(spine.segments, spine.naming.ordinals, strict=True) if n in wanted]
+    if not chosen:
+        return None
+    grid = fine_grid(Grid.of_scan(volume.geometry), spine.column, chosen, model.spacing_mm, extent)
+    return model.predict(resample_hu(volume, grid), grid, _part_of(progress, *_FINE_SHARE))
+
+
+def fine_grid(
+    scan: Grid, column: Column, chosen: Sequence[Segment], spacing_mm: Triple, extent: FineBoxSettings
+) -> Grid:
+    """Grid of the fine pass: a box around a stretch of the column, inside the scan."""
+    first = max(0, round(chosen[0].head_mm - extent.along_mm))
+    last = round(chosen[-1].foot_mm + extent.along_mm) + 1
+    line = column.points[first:last]
+    low = line.min(axis=0) - np.array((extent.along_mm / 2, extent.anterior_mm, extent.lateral_mm))
+    high = line.max(axis=0) + np.array((extent.along_mm / 2, extent.posterior_mm, extent.lateral_mm))
+    return scan.crop(scan.box_around(low, high)).covering(spacing_mm)
+
+
+def _level_refusal(spine: _Spine, settings: SegmentationSettings) -> Refusal | None:
+    if not spine.naming.consistent:
+        return _refusal(
+            RefusalCode.LEVELS_INCONSISTENT,
+            "The vertebrae found do not follow each other as a spine's do; their levels cannot be told.",
+            "Look at the sagittal images; send thinner slices or a scan that shows more of the spine.",
+        )
+    wanted = {level.ordinal for level in settings.wanted_levels}
+    if not wanted & set(spine.naming.ordinals):
+        names = [Level.from_ordinal(n).value for n in spine.naming.ordinals if n <= len(Level)]
+        seen = f"{names[0]} to {names[-1]}" if names else "the sacrum"
+        return _refusal(
+            RefusalCode.LEVEL_NOT_IN_VIEW,
+            f"The scan shows {seen}; none of {settings.wanted_levels[0]} to {settings.wanted_levels[-1]} is in view.",
+            "Send a scan that reaches the lower thoracic or upper lumbar spine.",
+        )
+    return None
+
+
+def _assemble(
+    volume: CtVolume,
+    body: BodyMask,
+    body_grid: Grid,
+    coarse: Prediction,
+    fine: Prediction | None,
+    spine: _Spine,
+    settings: SegmentationSettings,
+) -> Anatomy:
+    planes = cut_planes(spine.column, spine.segments)
+    cleaned = Cleaned(*keep_vertebrae(coarse, spine.column, planes, settings.column))
+    cleaned_fine = None if fine is None else Cleaned(*keep_vertebrae(fine, spine.column, planes, settings.column))
+    labels = scan_labels(volume, body, body_grid, cleaned, cleaned_fine, planes, spine.naming.ordinals, settings)
+    vertebrae = _instances(labels, volume.geometry, spine)
+    return Anatomy(
+        labels=labels,
+        geometry=volume.geometry,
+        vertebrae=vertebrae,
+        level_evidence=spine.naming.sentences,
+        models=(),
+        notices=_notices(vertebrae, spine, settings),
+    )
+
+
+def _instances(labels: LabelArray, geometry: Geometry, spine: _Spine) -> tuple[VertebraInstance, ...]:
+    """Vertebrae with a body in the label volume, head to foot."""
+    out = []
+    to_lps = scan_directions(geometry)
+    centre_rows = [int(np.clip(round(s.centre_mm), 0, len(spine.column.points) - 1)) for s in spine.segments]
+    for row, ordinal, confidence in zip(centre_rows, spine.naming.ordinals, spine.naming.confidence, strict=True):
+        if ordinal > len(Level):
+            continue
+        level = Level.from_ordinal(ordinal)
+        near = _slices_around(spine.column.points[row], geometry)
+        index = np.argwhere(labels[near] == vertebra_label(level, VertebraPart.BODY))
+        if len(index) == 0:
+            continue
+        index += [part.start for part in near]
+        superior = to_lps @ spine.column.superior[row]
+        superior /= np.linalg.norm(superior)
+        anterior = to_lps @ spine.column.anterior[row]
+        anterior -= superior * float(anterior @ superior)
+        anterior /= np.linalg.norm(anterior)
+        touches = (index == 0).any() or (index == np.array(geometry.shape) - 1).any()
+        out.append(
+            VertebraInstance(
+                level=level,
+                level_confidence=confidence,
+                centroid_lps_mm=_vector(geometry.index_to_lps(index.mean(axis=0))),
+                superior=_vector(superior),
+                anterior=_vector(anterior),
+                complete=not touches,
+            )
+        )
+    return tuple(out)
+
+
+def _slices_around(point_mm: FloatArray, geometry: Geometry, reach_mm: float = 50.0) -> tuple[slice, slice, slice]:
+    spacing = np.array(geometry.spacing_mm)
+    low = np.clip(np.floor((point_mm - reach_mm) / spacing), 0, geometry.shape).astype(int)
+    high = np.clip(np.ceil((point_mm + reach_mm) / spacing), 0, geometry.shape).astype(int)
+    return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
+
+
+def _vector(values: FloatArray) -> Vector:
+    x, y, z = (float(v) for v in values)
+    return x, y, z
+
+
+def _notices(
+    vertebrae: Sequence[VertebraInstance], spine: _Spine, settings: SegmentationSettings
+) -> tuple[Notice, ...]:
+    notices = []
+    doubtful = [v.level.value for v in vertebrae if v.level_confidence < settings.levels.low_confidence]
+    if doubtful:
+        named = doubtful[0] if len(doubtful) == 1 else f"{doubtful[0]} to {doubtful[-1]}"
+        notices.append(
+            _notice("level-confidence-low", f"Levels are not sure ({named}); check them on the sagittal image.")
+        )
+    if sum(s.cut_head and s.cut_foot for s in spine.segments) < 5:
+        notices.append(_notice("column-view-short", "Few whole vertebrae are in view; levels rest on little."))
+    if not all(v.complete for v in vertebrae):
+        cut = ", ".join(v.level.value for v in vertebrae if not v.complete)
+        notices.append(
+            Notice(
+                "vertebra-cut-by-view",
+                Stage.SEGMENTATION,
+                Severity.INFORMATION,
+                f"Cut by the edge of the images: {cut}.",
+            )
+        )
+    return tuple(notices)
+
+
+def _notice(code: str, message: str) -> Notice:
+    return Notice(code, Stage.SEGMENTATION, Severity.WARNING, message)
+
+
+def _no_spine() -> Refusal:
+    return _refusal(
+        RefusalCode.SPINE_NOT_FOUND, "No vertebral column was found.", "Send axial images that hold the spine."
+    )
+
+
+def _refusal(code: RefusalCode, message: str, remedy: str) -> Refusal:
+    return Refusal(code, Stage.SEGMENTATION, message, remedy)
+
+
+def _part_of(progress: ProgressListener, start: float, end: float) -> _Part:
+    return _Part(progress, start, end)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Progress of a part of the stage, as a fraction of the whole stage."""
+
+    progress: ProgressListener
+    start: float
+    end: float
+
+    def __call__(self, fraction: float) -> None:
+        self.progress(Stage.SEGMENTATION, self.start + (self.end - self.start) * fraction)

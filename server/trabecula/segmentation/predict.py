@@ -1,0 +1,96 @@
+"""What a model says about a grid of CT numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trabecula.segmentation.bundle import InputSpec
+from trabecula.segmentation.resample import Grid, Shape, Triple
+from trabecula.segmentation.session import FloatVolume, ModelSession
+from trabecula.segmentation.tiling import run_tiled
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """A model's answer on a grid."""
+
+    grid: Grid
+    channels: tuple[str, ...]
+    probability: FloatVolume
+    """(C, K, J, I), sums to one over channels."""
+    coordinate: FloatVolume | None
+    """(K, J, I) level ordinal along the spine (C1 = 1, T12 = 19); meaningful at vertebrae only."""
+
+    def of(self, *names: str) -> FloatVolume:
+        """(K, J, I) summed probability of channels; zeros where the model has none of them."""
+        rows = [self.channels.index(name) for name in names if name in self.channels]
+        if not rows:
+            return np.zeros(self.grid.shape, dtype=np.float32)
+        return np.asarray(self.probability[rows].sum(axis=0)) if len(rows) > 1 else self.probability[rows[0]]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network with its grid: the seam at which tests put known answers in a model's place."""
+
+    spacing_mm: Triple
+    channels: tuple[str, ...]
+    predict: Callable[[FloatVolume, Grid, Callable[[float], None]], Prediction]
+    """(HU on the grid, the grid, called with the fraction done) to the prediction."""
+
+
+def session_predictor(session: ModelSession) -> Predictor:
+    """The predictor that runs a loaded model."""
+
+    def predict(hu: FloatVolume, grid: Grid, on_fraction: Callable[[float], None]) -> Prediction:
+        return run_model(session, hu, grid, on_fraction)
+
+    manifest = session.manifest
+    return Predictor(manifest.input.spacing_mm, manifest.outputs.logits.channels, predict)
+
+
+def run_model(session: ModelSession, hu: FloatVolume, grid: Grid, on_fraction: Callable[[float], None]) -> Prediction:
+    """Normalise, pad, run (tiled where the manifest bounds the patch) and crop."""
+    spec = session.manifest.input
+    size = padded_shape(grid.shape, spec)
+    volume = np.full(size, spec.pad_hu, dtype=np.float32)
+    inside = tuple(slice(0, n) for n in grid.shape)
+    volume[inside] = hu
+    np.clip(volume, *spec.clip_hu, out=volume)
+    volume -= spec.mean_hu
+    volume /= spec.std_hu
+
+    def run(tile: FloatVolume) -> FloatVolume:
+        logits, coordinate = session.run(tile)
+        return logits if coordinate is None else np.concatenate((logits, coordinate[None]))
+
+    answer = run_tiled(volume, patch_shape(size, spec), spec.overlap, run, on_fraction)[(slice(None), *inside)]
+    channels = session.manifest.outputs.logits.channels
+    coordinate = np.ascontiguousarray(answer[len(channels)]) if len(answer) > len(channels) else None
+    return Prediction(grid, channels, softmax(answer[: len(channels)]), coordinate)
+
+
+def padded_shape(shape: Shape, spec: InputSpec) -> Shape:
+    """Shape rounded up to the model's multiple."""
+    k, j, i = (-(-n // spec.size_multiple) * spec.size_multiple for n in shape)
+    return k, j, i
+
+
+def patch_shape(shape: Shape, spec: InputSpec) -> Shape:
+    """Tile for a padded volume: the manifest's, or the volume's own side where that is smaller."""
+    if spec.max_patch is None:
+        return shape
+    k, j, i = (min(n, most) for n, most in zip(shape, spec.max_patch, strict=True))
+    return k, j, i
+
+
+def softmax(logits: npt.NDArray[np.float32]) -> FloatVolume:
+    """Probabilities over the first axis."""
+    out: FloatVolume = logits - logits.max(axis=0)
+    np.exp(out, out=out)
+    out /= out.sum(axis=0)
+    return out

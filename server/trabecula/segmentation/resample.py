@@ -1,0 +1,155 @@
+"""From the scan's grid to a model's grid and back.
+
+Everything here lives in *scan millimetres*: voxel index times spacing along (k, j, i). Model grids have the scan's
+axes, so that a resampling is three one-dimensional ones; only points and directions that leave the stage are turned
+into LPS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trabecula.anatomy import LabelArray
+from trabecula.geometry import FloatArray, Geometry
+from trabecula.imaging.study import CtVolume
+from trabecula.segmentation.session import FloatVolume
+
+Shape = tuple[int, int, int]
+Triple = tuple[float, float, float]
+_LOWEST_HU, _HIGHEST_HU = -1024, 3071
+_SLAB = 8
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An axis-aligned voxel grid in scan millimetres."""
+
+    shape: Shape
+    start_mm: Triple
+    """Centre of voxel (0, 0, 0)."""
+    spacing_mm: Triple
+
+    @classmethod
+    def of_scan(cls, geometry: Geometry) -> Grid:
+        return cls(geometry.shape, (0.0, 0.0, 0.0), geometry.spacing_mm)
+
+    def covering(self, spacing_mm: Triple) -> Grid:
+        """Grid of another spacing over the same box, centred in it."""
+        shape, start = [], []
+        for n, first, old, new in zip(self.shape, self.start_mm, self.spacing_mm, spacing_mm, strict=True):
+            count = max(1, round(n * old / new))
+            shape.append(count)
+            start.append(first + ((n - 1) * old - (count - 1) * new) / 2)
+        return Grid((shape[0], shape[1], shape[2]), (start[0], start[1], start[2]), spacing_mm)
+
+    def crop(self, box: tuple[slice, slice, slice]) -> Grid:
+        """Grid of ``array[box]``."""
+        bounds = [part.indices(n)[:2] for part, n in zip(box, self.shape, strict=True)]
+        start = self.to_mm([low for low, _ in bounds])
+        k, j, i = (high - low for low, high in bounds)
+        return Grid((k, j, i), (float(start[0]), float(start[1]), float(start[2])), self.spacing_mm)
+
+    def to_mm(self, index: npt.ArrayLike) -> FloatArray:
+        """Scan mm of (..., 3) voxel indices."""
+        return np.asarray(np.asarray(index, dtype=np.float64) * self.spacing_mm + self.start_mm)
+
+    def to_index(self, point_mm: npt.ArrayLike) -> FloatArray:
+        """Fractional voxel indices of (..., 3) points in scan mm."""
+        return np.asarray((np.asarray(point_mm, dtype=np.float64) - self.start_mm) / self.spacing_mm)
+
+    def box_around(self, low_mm: npt.ArrayLike, high_mm: npt.ArrayLike) -> tuple[slice, slice, slice]:
+        """Slices of the voxels whose centres lie between two corners, clipped to the grid."""
+        low = np.clip(np.ceil(self.to_index(low_mm) - 1e-6), 0, self.shape).astype(int)
+        high = np.clip(np.floor(self.to_index(high_mm) + 1e-6) + 1, low, self.shape).astype(int)
+        return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
+
+
+def scan_directions(geometry: Geometry) -> FloatArray:
+    """(3, 3) matrix that turns directions in scan mm into LPS."""
+    return np.asarray(geometry.affine[:3, :3] / np.array(geometry.spacing_mm))
+
+
+def linear_weights(source: Grid, target: Grid, axis: int) -> FloatVolume:
+    """(target, source) matrix of a one-dimensional linear resampling that does not alias.
+
+    The kernel is a triangle whose half width is the larger of the two spacings: plain linear interpolation upwards,
+    linear low-pass ("anti-aliased bilinear") downwards. Rows sum to one; at the ends the kernel is cut and
+    renormalised.
+    """
+    here = source.start_mm[axis] + np.arange(source.shape[axis]) * source.spacing_mm[axis]
+    there = target.start_mm[axis] + np.arange(target.shape[axis]) * target.spacing_mm[axis]
+    there = np.clip(there, here[0], here[-1])
+    half_width = max(source.spacing_mm[axis], target.spacing_mm[axis])
+    weights = np.maximum(0.0, 1.0 - np.abs(there[:, None] - here[None, :]) / half_width)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def resample_hu(volume: CtVolume, target: Grid) -> FloatVolume:
+    """CT numbers on a model's grid, float32 HU, clipped to -1024 .. 3071 before filtering.
+
+    Works slab by slab; no floating copy of the scan is made.
+    """
+    source = Grid.of_scan(volume.geometry)
+    along_k, along_j, along_i = (linear_weights(source, target, axis) for axis in range(3))
+    j0, j1 = _span(along_j)
+    i0, i1 = _span(along_i)
+    along_j, along_i_t = along_j[:, j0:j1], np.ascontiguousarray(along_i[:, i0:i1].T)
+    out = np.empty(target.shape, dtype=np.float32)
+    for first in range(0, target.shape[0], _SLAB):
+        rows = along_k[first : first + _SLAB]
+        k0, k1 = _span(rows)
+        slab = volume.hu[k0:k1, j0:j1, i0:i1].astype(np.float32)
+        np.clip(slab, _LOWEST_HU, _HIGHEST_HU, out=slab)
+        planes = (rows[:, k0:k1] @ slab.reshape(k1 - k0, -1)).reshape(len(rows), j1 - j0, i1 - i0)
+        out[first : first + _SLAB] = along_j @ planes @ along_i_t
+    return out
+
+
+def interpolate_slabs(
+    channels: FloatVolume, source: Grid, target: Grid, slab: int = _SLAB
+) -> Iterator[tuple[slice, FloatVolume]]:
+    """(C, K, J, I) channels linearly interpolated onto another grid, a few planes at a time.
+
+    Yields:
+        Slice of target planes and (C, planes, J', I').
+    """
+    along_k, along_j, along_i = (linear_weights(source, target, axis) for axis in range(3))
+    along_i_t = np.ascontiguousarray(along_i.T)
+    count, _, rows, columns = channels.shape
+    for first in range(0, target.shape[0], slab):
+        weights = along_k[first : first + slab]
+        k0, k1 = _span(weights)
+        part = np.ascontiguousarray(channels[:, k0:k1]).reshape(count, k1 - k0, rows * columns)
+        planes = (weights[:, k0:k1] @ part).reshape(count, len(weights), rows, columns)
+        yield slice(first, first + len(weights)), along_j @ planes @ along_i_t
+
+
+def nearest_index(source: Grid, target: Grid, axis: int) -> npt.NDArray[np.intp]:
+    """For each target voxel along an axis the nearest source voxel."""
+    there = target.start_mm[axis] + np.arange(target.shape[axis]) * target.spacing_mm[axis]
+    index = np.rint((there - source.start_mm[axis]) / source.spacing_mm[axis])
+    return np.asarray(np.clip(index, 0, source.shape[axis] - 1), dtype=np.intp)
+
+
+def nearest_labels(labels: LabelArray, source: Grid, target: Grid) -> LabelArray:
+    """Labels of the nearest voxels on another grid; beyond the source's rim its rim goes on."""
+    k, j, i = (nearest_index(source, target, axis) for axis in range(3))
+    out = np.empty(target.shape, dtype=np.uint8)
+    last = -1
+    for row, plane in enumerate(k):
+        if plane == last:
+            out[row] = out[row - 1]
+        else:
+            np.take(labels[plane].take(j, axis=0), i, axis=1, out=out[row])
+        last = plane
+    return out
+
+
+def _span(weights: FloatVolume) -> tuple[int, int]:
+    """First and one past the last source voxel that any row of weights uses."""
+    used = np.flatnonzero(weights.any(axis=0))
+    return int(used[0]), int(used[-1]) + 1

@@ -1,0 +1,139 @@
+"""Settings of the segmentation stage: how models run, and what the column logic assumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from trabecula.anatomy import Level
+
+
+class Provider(StrEnum):
+    """Execution providers that may be asked for; the value is onnxruntime's name."""
+
+    CPU = "CPUExecutionProvider"
+    OPENVINO = "OpenVINOExecutionProvider"
+    CUDA = "CUDAExecutionProvider"
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """How onnxruntime runs every model of the process."""
+
+    threads: int = 0
+    """Threads within one operator; 0 leaves the choice to onnxruntime (one per physical core)."""
+    providers: tuple[Provider, ...] = (Provider.CPU,)
+    """Preferred first. Those that are not installed are passed over; CPU is always the last resort."""
+    memory_arena: bool = True
+    """Keep onnxruntime's CPU arena within one run (faster). It is given back after each run."""
+    warm_start: bool = True
+    """Run each model once on a smallest input at load time, so that the first study is not slower."""
+
+
+@dataclass(frozen=True)
+class ColumnSettings:
+    """What is assumed of a vertebral column when single vertebrae are looked for.
+
+    Not clinical constants: none of these enters a measurement. Spacings are wide brackets around adult
+    disc-to-disc distances (about 18 mm at T1 to 40 mm at L4); widths and weights were chosen on the label
+    maps beside the project (three subjects) and are checked by the tests on oracle and synthetic columns.
+    """
+
+    min_length_mm: float = 40.0
+    """A shorter column is no column."""
+    bridge_mm: float = 44.0
+    """Longest stretch without any vertebra that is still bridged."""
+    body_radius_mm: float = 26.0
+    """Vertebral body voxels lie within this distance of the centre line."""
+    posterior_radius_mm: float = 75.0
+    """Posterior elements lie within this distance of the centre line."""
+    spacing_range_mm: tuple[float, float] = (14.0, 48.0)
+    """Disc centre to disc centre."""
+    spacing_typical_mm: float = 26.0
+    """Used where the model gives no spine coordinate."""
+    spacing_log_sd: float = 0.22
+    """Spread of ln(spacing) about what the spine coordinate, or the typical value, predicts."""
+    spacing_change_log_sd: float = 0.13
+    """Spread of ln(spacing / next spacing) between neighbours."""
+    min_partial_mm: float = 6.0
+    """A shorter stub beyond the first or last disc is not counted as a vertebra."""
+
+
+@dataclass(frozen=True)
+class LevelSettings:
+    """Reliability of the evidence for levels, and so the calibration of ``level_confidence``.
+
+    Not clinical constants. ``coordinate_bias_sd`` is the spread, over scans, of the coarse model's mean error
+    of the spine coordinate, in levels; the rib probabilities are those of seeing the lowest (or highest) attached
+    rib one level too high, right, or one too low. They are set from the few scans with known levels beside the
+    project (see ``models/``' cards) rather than fitted, on the cautious side, and want refitting with each new
+    coarse model on a validation set.
+    """
+
+    coordinate_bias_sd: float = 0.33
+    coordinate_noise_sd: float = 0.5
+    """Of one vertebra about the column's mean error, in levels; errors of neighbours are taken as independent."""
+    coordinate_outlier: float = 0.02
+    """Probability that the coordinate says nothing about the level."""
+    lowest_rib: tuple[float, float, float] = (0.17, 0.74, 0.09)
+    """Lowest rib seen at T11, T12, L1 (a short 12th rib is missed; a lumbar rib or transverse process is taken)."""
+    highest_rib: tuple[float, float, float] = (0.15, 0.65, 0.20)
+    """Highest rib seen at C7, T1, T2."""
+    rib_side_volume_mm3: float = 250.0
+    """Rib volume beside a body, on one side, that counts as an attached rib."""
+    low_confidence: float = 0.8
+    """Below this a notice says so."""
+    max_residual: float = 0.75
+    """A vertebra whose coordinate is further than this from its place in the sequence does not fit, in levels."""
+    max_misfit_fraction: float = 0.34
+    """More vertebrae than this that do not fit: the ordering cannot be made consistent."""
+
+
+CLINICAL_LEVELS = tuple(Level.from_ordinal(n) for n in range(Level.T8.ordinal, Level.L4.ordinal + 1))
+"""Levels for which the project has a use: T8..T10 have conversions, T11..L4 are or are near the target."""
+
+FINE_LEVELS = (Level.T10, Level.T11, Level.T12, Level.L1, Level.L2)
+"""Levels that the fine pass is meant for."""
+
+
+@dataclass(frozen=True)
+class BodySettings:
+    """How the body is told from air and table."""
+
+    threshold_hu: float = -350.0
+    """Above: body, at the coarse grid's resolution."""
+    air_hu: float = -500.0
+    """Below, within a few millimetres of the skin: outside, at the scan's own resolution."""
+    min_volume_ml: float = 1000.0
+    """A smaller largest object is not a trunk."""
+    limb_fraction: float = 0.03
+    """Separate objects above this fraction of the trunk's volume (arms) count as body too."""
+    metal_hu: float = 2500.0
+    metal_min_volume_mm3: float = 8.0
+
+
+@dataclass(frozen=True)
+class FineBoxSettings:
+    """Extent of the fine pass about the centre line of the column, in mm."""
+
+    lateral_mm: float = 56.0
+    anterior_mm: float = 44.0
+    posterior_mm: float = 78.0
+    along_mm: float = 14.0
+    """Beyond the first and last disc."""
+    trim_mm: float = 4.5
+    """Rim of the box whose labels are not used."""
+
+
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """All settings of the stage that are not about the runtime."""
+
+    column: ColumnSettings = field(default_factory=ColumnSettings)
+    levels: LevelSettings = field(default_factory=LevelSettings)
+    body: BodySettings = field(default_factory=BodySettings)
+    fine_box: FineBoxSettings = field(default_factory=FineBoxSettings)
+    wanted_levels: tuple[Level, ...] = CLINICAL_LEVELS
+    """With none of these in view the study is refused (``level-not-in-view``)."""
+    label_grid_factor: int = 2
+    """Coarse probabilities are interpolated onto a grid finer by this factor before labels are taken."""

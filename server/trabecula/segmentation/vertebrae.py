@@ -1,0 +1,166 @@
+"""Which voxel belongs to which vertebra, and how each vertebra stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from trabecula.geometry import FloatArray
+from trabecula.segmentation.bundle import VERTEBRA_BODY, VERTEBRA_POSTERIOR
+from trabecula.segmentation.column import Column, sample
+from trabecula.segmentation.instances import Segment
+from trabecula.segmentation.predict import Prediction
+from trabecula.segmentation.resample import Grid
+from trabecula.segmentation.settings import ColumnSettings
+
+InstanceMap = npt.NDArray[np.uint8]
+"""0 no vertebra; n + 1 for the n-th segment, head to foot."""
+
+_CUT_TANGENT_MM = 8
+_RIB_LATERAL_MM = (18.0, 36.0)
+_RIB_ANTERIOR_MM = (-34.0, 6.0)
+_RIB_HEADWARD_MM = 6.0
+_RIB_FOOTWARD_MM = 6.0
+_STEP_MM = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class CutPlanes:
+    """Planes through the discs between neighbouring segments, in scan mm."""
+
+    points: FloatArray
+    """(n - 1, 3)."""
+    normals: FloatArray
+    """(n - 1, 3) unit, towards the head."""
+
+    def segment_of(self, points: FloatArray) -> npt.NDArray[np.uint8]:
+        """Number, from 0 at the head, of the segment that holds each of (N, 3) points in scan mm."""
+        below = np.zeros(len(points), dtype=np.uint8)
+        for point, normal in zip(self.points, self.normals, strict=True):
+            below += (points @ normal) < float(point @ normal)
+        return below
+
+
+def cut_planes(column: Column, segments: Sequence[Segment]) -> CutPlanes:
+    """One plane at each disc, at right angles to the centre line there."""
+    rows = [int(np.clip(round(segment.foot_mm), 0, len(column.points) - 1)) for segment in segments[:-1]]
+    normals = []
+    for row in rows:
+        around = column.superior[max(0, row - _CUT_TANGENT_MM) : row + _CUT_TANGENT_MM + 1].mean(axis=0)
+        normals.append(around / np.linalg.norm(around))
+    return CutPlanes(column.points[rows].reshape(-1, 3), np.array(normals).reshape(-1, 3))
+
+
+def keep_vertebrae(
+    prediction: Prediction, column: Column, planes: CutPlanes, settings: ColumnSettings
+) -> tuple[Prediction, InstanceMap]:
+    """Tell vertebrae apart on a model's grid and drop what belongs to none.
+
+    Of each body the largest piece near the centre line stays. Posterior elements belong to the body from which they
+    are reached first through bone; those not reached go.
+
+    Returns:
+        The prediction without the dropped voxels' vertebra probability, and the instance map.
+    """
+    grid = prediction.grid
+    top = prediction.probability.argmax(axis=0)
+    body = top == prediction.channels.index(VERTEBRA_BODY)
+    bodies = _bodies(body, grid, column, planes, settings)
+    posterior = _channel_mask(top, prediction.channels, VERTEBRA_POSTERIOR)
+    instances = _grow(bodies, posterior & _near(posterior, grid, column, settings.posterior_radius_mm))
+    probability = prediction.probability.copy()
+    probability[prediction.channels.index(VERTEBRA_BODY)][body & (bodies == 0)] = 0.0
+    if VERTEBRA_POSTERIOR in prediction.channels:
+        probability[prediction.channels.index(VERTEBRA_POSTERIOR)][posterior & (instances == 0)] = 0.0
+    return Prediction(grid, prediction.channels, probability, prediction.coordinate), instances
+
+
+def spread(instances: InstanceMap, steps: int) -> InstanceMap:
+    """Instance numbers carried ``steps`` voxels into the unnumbered neighbourhood, for lookups at borders."""
+    out = instances
+    for _ in range(steps):
+        out = np.where(out == 0, ndimage.maximum_filter(out, size=3), out)
+    return out
+
+
+def rib_volumes_mm3(
+    column: Column, segments: Sequence[Segment], predictions: Sequence[Prediction]
+) -> list[tuple[float, float]]:
+    """Volume of rib beside each body, where its ribs attach, on the patient's right and left.
+
+    The zone reaches from just above the upper disc to just below mid-body and does not go so far out that the rib of
+    the vertebra above, on its way down, comes into it.
+    """
+    lateral = np.arange(*_RIB_LATERAL_MM, _STEP_MM)
+    anterior = np.arange(*_RIB_ANTERIOR_MM, _STEP_MM)
+    a, b = (axis.ravel() for axis in np.meshgrid(anterior, lateral, indexing="ij"))
+    out = []
+    for segment in segments:
+        first = segment.head_mm - _RIB_HEADWARD_MM
+        rows = np.arange(first, segment.centre_mm + _RIB_FOOTWARD_MM, _STEP_MM)
+        rows = np.clip(np.round(rows), 0, len(column.points) - 1).astype(int)
+        sides = []
+        for sign in (-1.0, 1.0):
+            places = column.discs(a, sign * b)[rows]
+            rib = np.max([sample(p.of("rib"), p.grid, places) for p in predictions], axis=0)
+            sides.append((float((rib > 0.5).sum()) * _STEP_MM**3, float(places[..., 2].mean())))
+        sides.sort(key=lambda side: side[1])
+        out.append((sides[0][0], sides[1][0]))
+    return out
+
+
+def _bodies(
+    body: npt.NDArray[np.bool_], grid: Grid, column: Column, planes: CutPlanes, settings: ColumnSettings
+) -> InstanceMap:
+    out = np.zeros(grid.shape, dtype=np.uint8)
+    index = np.argwhere(body)
+    points = grid.to_mm(index)
+    near = column.distance_mm(points) <= settings.body_radius_mm if len(points) else np.zeros(0, dtype=bool)
+    out[tuple(index[near].T)] = planes.segment_of(points[near]) + 1
+    for number, box in enumerate(ndimage.find_objects(out), start=1):
+        if box is None:
+            continue
+        part = out[box]
+        pieces, count = ndimage.label(part == number)
+        if count > 1:
+            largest = int(np.bincount(pieces.ravel())[1:].argmax()) + 1
+            part[(pieces > 0) & (pieces != largest)] = 0
+    return out
+
+
+def _near(mask: npt.NDArray[np.bool_], grid: Grid, column: Column, radius_mm: float) -> npt.NDArray[np.bool_]:
+    out = np.zeros(grid.shape, dtype=bool)
+    index = np.argwhere(mask)
+    if len(index):
+        out[tuple(index[column.distance_mm(grid.to_mm(index)) <= radius_mm].T)] = True
+    return out
+
+
+def _channel_mask(top: npt.NDArray[np.intp], channels: tuple[str, ...], name: str) -> npt.NDArray[np.bool_]:
+    return top == channels.index(name) if name in channels else np.zeros(top.shape, dtype=bool)
+
+
+def _grow(seeds: InstanceMap, mask: npt.NDArray[np.bool_]) -> InstanceMap:
+    """Numbers spread step by step from the seeds through the mask (all 26 neighbours)."""
+    pad = np.pad(seeds, 1)
+    index = np.flatnonzero(np.pad(mask & (seeds == 0), 1))
+    flat = pad.ravel()
+    _, rows, columns = pad.shape
+    steps = [
+        (k * rows + j) * columns + i
+        for k in (-1, 0, 1)
+        for j in (-1, 0, 1)
+        for i in (-1, 0, 1)
+        if (k, j, i) != (0, 0, 0)
+    ]
+    while len(index):
+        reached = np.max([flat[index + step] for step in steps], axis=0)
+        if not reached.any():
+            break
+        flat[index] = reached
+        index = index[reached == 0]
+    return pad[1:-1, 1:-1, 1:-1].copy()
