@@ -1,0 +1,437 @@
+"""Heart, great vessels, airways, oesophagus and the organs of the upper abdomen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trabecula.anatomy import Level, Structure
+from trabecula.phantom.canvas import (
+    Canvas,
+    Field,
+    Tube,
+    View,
+    curve,
+    ellipsoid,
+    smooth_max,
+    smooth_min,
+    tube_distance,
+)
+from trabecula.phantom.spine import VertebraFrame
+from trabecula.phantom.texture import Texture
+from trabecula.phantom.tissues import Tissue
+from trabecula.phantom.trunk import Trunk
+from trabecula.phantom.wall import Regions
+
+L = Level
+
+
+@dataclass(frozen=True, eq=False)
+class Pipe:
+    """A tube with a wall and a filling."""
+
+    tube: Tube
+    filling: Tissue
+    label: Structure | None = None
+    wall: Tissue | None = None
+    wall_mm: float = 0.0
+    margin_mm: float = 0.0
+    """Fat laid around it first, so that lung does not touch the vessel."""
+
+
+@dataclass(frozen=True, eq=False)
+class Blob:
+    """An ellipsoid of one tissue."""
+
+    centre: Sequence[float]
+    radii: Sequence[float]
+    yaw_rad: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Organs:
+    vessels: tuple[Pipe, ...]
+    airways: tuple[Pipe, ...]
+    gut: tuple[Pipe, ...]
+    muscles: tuple[Pipe, ...]
+    heart: tuple[Blob, ...]
+    kidneys: tuple[tuple[Blob, Blob], ...]
+    """Kidney and its sinus."""
+    gallbladder: Blob
+    spleen_z: float
+    trunk: Trunk
+
+
+class _Draft:
+    """Writes paths as (x, y relative to the level's body centre, level, mm up)."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        self.trunk = trunk
+
+    def tube(self, *knots: tuple[float, float, Level, float, float]) -> Tube:
+        """Knots are (x, y, level, up, radius)."""
+        path = [[*self.at(x, y, level, up), radius] for x, y, level, up, radius in knots]
+        sampled = curve(path, 5.0)
+        return Tube(sampled[:, :3], np.maximum(sampled[:, 3], 0.5))
+
+    def at(self, x: float, y: float, level: Level, up: float) -> list[float]:
+        z = self.trunk.z_of(level, up)
+        s = self.trunk.shape.scale
+        return [x * s, float(self.trunk.spine_y(z)) + y * (0.35 + 0.65 * s if abs(x) < 30 and y > -35 else s), z]
+
+
+def build_organs(frames: Mapping[Level, VertebraFrame], trunk: Trunk) -> Organs:
+    """Place everything soft inside the trunk."""
+    d = _Draft(trunk)
+    s = trunk.shape.scale
+    heart = tuple(
+        Blob(d.at(x, y, level, up), [r * s for r in radii], yaw)
+        for x, y, level, up, radii, yaw in (
+            (34.0, -84.0, L.T9, 6.0, (44.0, 29.0, 36.0), -0.65),
+            (6.0, -104.0, L.T9, 8.0, (40.0, 25.0, 36.0), -0.3),
+            (-30.0, -82.0, L.T8, 8.0, (24.0, 29.0, 36.0), 0.0),
+            (6.0, -52.0, L.T8, 10.0, (37.0, 20.0, 24.0), 0.1),
+            (8.0, -102.0, L.T7, 8.0, (22.0, 17.0, 26.0), 0.0),
+        )
+    )
+    kidneys = tuple(
+        (
+            Blob(
+                d.at(side * 57.0, 4.0, L.L1 if side > 0 else L.L2, -6.0 if side > 0 else 10.0),
+                (27.0, 25.0, 54.0),
+                side * 0.5,
+            ),
+            Blob(
+                d.at(side * 44.0, -4.0, L.L1 if side > 0 else L.L2, -6.0 if side > 0 else 10.0),
+                (15.0, 10.0, 28.0),
+                side * 0.5,
+            ),
+        )
+        for side in (1, -1)
+    )
+    gallbladder = Blob(d.at(-58.0, -86.0, L.L1, 0.0), (14.0, 17.0, 26.0), 0.3)
+    return Organs(
+        _vessels(d),
+        _airways(d),
+        _gut(d),
+        _deep_muscles(frames),
+        heart,
+        kidneys,
+        gallbladder,
+        trunk.z_of(L.T11, -4.0),
+        trunk,
+    )
+
+
+def _vessels(d: _Draft) -> tuple[Pipe, ...]:
+    blood, venous = Tissue.BLOOD, Tissue.VENOUS_BLOOD
+
+    def artery(*knots: tuple[float, float, Level, float, float]) -> Pipe:
+        return Pipe(d.tube(*knots), blood, margin_mm=1.5)
+
+    def vein(*knots: tuple[float, float, Level, float, float]) -> Pipe:
+        return Pipe(d.tube(*knots), venous, margin_mm=1.5)
+
+    aorta = d.tube(
+        (-4, -78, L.T7, -6, 15), (-18, -80, L.T6, 4, 16), (-17, -72, L.T5, 4, 16), (-6, -58, L.T4, 4, 15),
+        (14, -36, L.T4, -2, 13.5), (25, -20, L.T5, 4, 13), (26, -12, L.T6, 6, 12.5), (24, -12, L.T8, 0, 12),
+        (20, -17, L.T10, 0, 11.5), (12, -25, L.T11, 0, 11), (6, -27, L.T12, 0, 10.5), (5, -27.5, L.L2, 0, 9.5),
+        (4, -28, L.L4, 0, 9),
+    )  # fmt: skip
+    return (
+        vein((-21, -28, L.L4, 0, 10), (-22, -28, L.L2, 0, 10.5), (-23, -30, L.T12, 0, 11), (-27, -42, L.T10, 4, 12), (-28, -60, L.T9, 0, 13)),
+        vein((-30, -72, L.T7, -8, 10), (-31, -68, L.T5, 0, 9.5), (-27, -66, L.T3, 0, 8.5), (-20, -52, L.T1, 0, 7)),
+        vein((-29, -68, L.T4, 8, 8), (0, -78, L.T3, 4, 6.5), (32, -62, L.T2, 4, 6.5), (48, -50, L.T1, 10, 6)),
+        Pipe(aorta, blood, Structure.AORTA, margin_mm=2.0),
+        artery((-12, -62, L.T4, 14, 6.5), (-18, -48, L.T2, 0, 6), (-30, -36, L.T1, 6, 4.5), (-60, -28, L.T1, 12, 4)),
+        artery((3, -52, L.T4, 14, 4.5), (14, -38, L.T2, 0, 4), (18, -26, L.C6, 0, 3.5)),
+        artery((14, -42, L.T4, 12, 5.5), (22, -28, L.T2, 0, 5), (40, -28, L.T1, 4, 4.5), (66, -30, L.T1, 10, 4)),
+        artery((16, -100, L.T7, 12, 14), (17, -86, L.T6, 4, 14), (12, -66, L.T6, 8, 12.5), (-8, -50, L.T6, 2, 11.5), (-42, -44, L.T6, -8, 9)),
+        artery((16, -68, L.T6, 10, 12), (34, -44, L.T6, 10, 10.5), (44, -34, L.T7, 10, 8)),
+        vein((12, -46, L.T8, 14, 9), (34, -44, L.T7, 0, 7.5), (48, -50, L.T7, 4, 6)),
+        vein((-8, -48, L.T8, 14, 9), (-34, -48, L.T7, -2, 7.5), (-46, -54, L.T7, 2, 6)),
+        vein((-11, -19, L.L1, 0, 3), (-9, -17, L.T9, 0, 3.5), (-9, -18, L.T6, 0, 4), (-16, -30, L.T5, 10, 4), (-27, -58, L.T5, 6, 4)),
+        vein((13, -14, L.T12, 0, 2), (13, -13, L.T9, 0, 2.2), (4, -15, L.T8, 0, 2.2)),
+        artery((5, -30, L.T12, -8, 4.5), (3, -52, L.T12, -12, 4), (-22, -62, L.T12, -12, 3)),
+        artery((5, -32, L.L1, 0, 4.5), (4, -46, L.L1, -14, 4), (3, -50, L.L3, 0, 3.5)),
+        vein((-14, -58, L.L3, 0, 6), (-12, -58, L.L1, -4, 7), (-30, -62, L.T12, -4, 7), (-48, -64, L.T11, -2, 6)),
+        vein((-12, -58, L.L1, -2, 5), (30, -46, L.L1, 4, 4.5), (70, -18, L.T12, 0, 4)),
+        artery((5, -28, L.L1, -10, 3.2), (30, -12, L.L1, -8, 3), (44, 0, L.L1, -6, 3)),
+        artery((5, -28, L.L1, -12, 3.2), (-30, -12, L.L2, 10, 3), (-44, 0, L.L2, 8, 3)),
+        vein((-22, -30, L.L1, -2, 4.5), (14, -40, L.L1, -4, 4), (44, -4, L.L1, -8, 4)),
+    )  # fmt: skip
+
+
+def _airways(d: _Draft) -> tuple[Pipe, ...]:
+    def airway(*knots: tuple[float, float, Level, float, float]) -> Pipe:
+        return Pipe(d.tube(*knots), Tissue.AIR, Structure.TRACHEA, Tissue.MUSCLE, 1.5, 1.0)
+
+    oesophagus = d.tube(
+        (3, -18, L.C6, 0, 7), (4, -19, L.T2, 0, 7), (6, -22, L.T5, 0, 7.5), (5, -28, L.T7, 0, 8), (6, -36, L.T9, 0, 8.5),
+        (12, -48, L.T10, 0, 9), (24, -58, L.T11, 4, 10),
+    )  # fmt: skip
+    lumen = Tube(oesophagus.points + np.array([1.0, -1.0, 0.0]), np.full(len(oesophagus.points), 1.6))
+    return (
+        Pipe(oesophagus, Tissue.BOWEL, margin_mm=1.5),
+        Pipe(lumen, Tissue.AIR),
+        airway((0, -28, L.C6, 0, 8.5), (-1, -30, L.T2, 0, 9), (-3, -33, L.T4, 0, 9.2), (-2, -36, L.T5, 0, 9.5)),
+        airway((-2, -36, L.T5, 2, 8.5), (-18, -38, L.T6, 10, 7.5), (-36, -38, L.T6, -4, 6)),
+        airway((-36, -38, L.T6, -4, 4.5), (-50, -44, L.T6, 12, 3.2)),
+        airway((-34, -37, L.T6, -2, 5), (-42, -36, L.T7, -2, 4.2), (-52, -30, L.T8, 4, 3)),
+        airway((-2, -36, L.T5, 2, 8), (18, -36, L.T6, 6, 6.8), (36, -36, L.T7, 14, 6)),
+        airway((36, -36, L.T7, 14, 4.5), (52, -46, L.T6, 8, 3.2)),
+        airway((35, -36, L.T7, 14, 5), (42, -34, L.T7, -6, 4), (52, -28, L.T8, 0, 3)),
+    )
+
+
+def _gut(d: _Draft) -> tuple[Pipe, ...]:
+    wall = Tissue.BOWEL
+    stomach = d.tube(
+        (62, -34, L.T11, 8, 24), (60, -48, L.T11, -6, 29), (58, -68, L.T12, 4, 28), (54, -86, L.L1, 8, 23),
+        (28, -96, L.L1, -8, 18), (-2, -90, L.L1, -4, 15), (-24, -80, L.L1, 2, 12),
+    )  # fmt: skip
+    pancreas = d.tube(
+        (-32, -54, L.L1, -16, 13),
+        (-16, -62, L.L1, -6, 12),
+        (12, -62, L.L1, 4, 9),
+        (40, -46, L.L1, 10, 9.5),
+        (72, -20, L.T12, 4, 8),
+    )
+    duodenum = d.tube(
+        (-28, -78, L.L1, 2, 12),
+        (-44, -56, L.L1, -6, 12),
+        (-44, -48, L.L2, -6, 12),
+        (-32, -46, L.L3, 4, 11),
+        (6, -46, L.L3, 0, 10),
+    )
+    colon = _haustra(
+        d.tube(
+            (-92, -18, L.L4, 0, 24), (-94, -30, L.L3, 0, 23), (-86, -72, L.L2, -10, 21), (-40, -104, L.L3, 8, 19),
+            (16, -106, L.L3, 8, 18), (64, -96, L.L2, 0, 18), (96, -58, L.L1, 6, 19), (104, -24, L.T12, -6, 18),
+            (104, -6, L.L1, -10, 16), (102, 2, L.L3, 0, 15), (100, 0, L.L4, 0, 15),
+        )
+    )  # fmt: skip
+    loops = tuple(
+        Pipe(d.tube((x, y, L.L3, up, 11), (x + 24, y - 12, L.L3, up + 10, 12), (x + 34, y + 14, L.L3, up - 10, 11)), Tissue.FLUID, None, wall, 2.0)
+        for x, y, up in ((30, -56, 12), (24, -82, -4), (52, -34, -14), (-30, -80, -22), (20, -60, -34), (46, -74, -30), (-52, -60, -40))
+    )  # fmt: skip
+    return (
+        Pipe(pancreas, Tissue.PANCREAS),
+        Pipe(duodenum, Tissue.FLUID, None, wall, 2.5),
+        *loops,
+        Pipe(stomach, Tissue.FLUID, None, wall, 4.0),
+        Pipe(colon, Tissue.BOWEL, None, wall, 2.0),
+        Pipe(d.tube((46, -16, L.T12, 8, 2.5), (34, -14, L.T12, 0, 3), (44, -6, L.T12, -14, 2.2)), Tissue.PANCREAS),
+        Pipe(d.tube((-32, -12, L.T12, 10, 2.6), (-38, -2, L.T12, -8, 2.2)), Tissue.PANCREAS),
+    )
+
+
+def _haustra(tube: Tube) -> Tube:
+    along = np.arange(len(tube.points)) * 5.0
+    return Tube(tube.points, tube.radii * (1.0 + 0.16 * np.sin(along / 5.2)))
+
+
+def _deep_muscles(frames: Mapping[Level, VertebraFrame]) -> tuple[Pipe, ...]:
+    """Psoas, quadratus lumborum and the crura of the diaphragm."""
+    pipes = []
+    for side in (1, -1):
+        psoas, quadratus, crus = [], [], []
+        for level, size in ((L.T12, 0.3), (L.L1, 0.55), (L.L2, 0.8), (L.L3, 1.0), (L.L4, 1.15)):
+            f = frames[level]
+            psoas.append(
+                [
+                    *f.world(side * (f.half_width_mm + 3.0 + 11.0 * size), -0.7 * f.half_depth_mm - 2.0, 0.0),
+                    4.0 + 13.0 * size,
+                ]
+            )
+            quadratus.append(
+                [
+                    *f.world(side * (f.half_width_mm + 26.0 + 12.0 * size), -f.half_depth_mm - 14.0, 0.0),
+                    5.0 + 4.0 * size,
+                ]
+            )
+        for level, u, v, radius in (
+            (L.T11, 14.0, 24.0, 3.5),
+            (L.T12, 14.0, 18.0, 4.5),
+            (L.L1, 14.0, 15.0, 4.5),
+            (L.L2, 13.0, 15.5, 3.5),
+            (L.L3, 12.0, 16.0, 1.5),
+        ):
+            crus.append([*frames[level].world(side * u, v + 3.0, 0.0), radius])
+        for knots in (psoas, quadratus, crus):
+            path = curve(knots, 5.0)
+            pipes.append(Pipe(Tube(path[:, :3], path[:, 3]), Tissue.MUSCLE, Structure.SKELETAL_MUSCLE))
+    return tuple(pipes)
+
+
+class OrganPainter:
+    """Paints one slab's organs."""
+
+    def __init__(
+        self, canvas: Canvas, organs: Organs, regions: Regions, hu: Mapping[Tissue, float], grain: Texture
+    ) -> None:
+        self.canvas, self.organs, self.regions, self.hu, self.grain = canvas, organs, regions, hu, grain
+
+    def paint(self) -> None:
+        """Abdomen, then heart and vessels, then airways."""
+        self._liver()
+        self._spleen()
+        self._kidneys()
+        for pipe in self.organs.gut:
+            self._pipe(pipe)
+        for pipe in self.organs.muscles:
+            self._pipe(pipe)
+        self._heart()
+        for pipe in (*self.organs.vessels, *self.organs.airways):
+            self._pipe(pipe)
+
+    def _inside(self, view: View, depth_mm: float) -> Field:
+        return self.regions.inside[view.box] + np.float32(depth_mm)
+
+    def _paint(self, view: View, distance: Field, tissue: Tissue, label: Structure | None = None) -> None:
+        value = self.hu[tissue] + self.grain.sample(view)
+        self.canvas.paint(view, self.canvas.coverage(distance), value, label)
+
+    def _pipe(self, pipe: Pipe) -> None:
+        found = tube_distance(self.canvas, pipe.tube, 5.0)
+        if found is None:
+            return
+        view, distance = found
+        distance = np.maximum(distance, self._inside(view, -3.0)) if pipe.filling in _ABDOMINAL else distance
+        if pipe.margin_mm:
+            self.canvas.paint(
+                view, self.canvas.coverage(distance - np.float32(pipe.margin_mm)), self.hu[Tissue.FAT], Structure.CAVITY
+            )
+        if pipe.wall is None:
+            self._paint(view, distance, pipe.filling, pipe.label)
+            return
+        self._paint(
+            view, distance - (0.0 if pipe.filling is not Tissue.AIR else pipe.wall_mm), pipe.wall, Structure.CAVITY
+        )
+        inner = distance + (pipe.wall_mm if pipe.filling is not Tissue.AIR else 0.0)
+        self._paint(view, inner.astype(np.float32), pipe.filling, pipe.label)
+        if pipe.filling is not Tissue.AIR:
+            self._gas(view, inner, pipe)
+
+    def _gas(self, view: View, inner: Field, pipe: Pipe) -> None:
+        """Gas lies in front of a level; stool has bubbles."""
+        low, high = pipe.tube.points.min(axis=0), pipe.tube.points.max(axis=0)
+        level = np.float32(low[1] + 0.22 * (high[1] - low[1]) - 6.0)
+        share = self.canvas.coverage(np.maximum(inner, view.y - level).astype(np.float32))
+        if pipe.filling is Tissue.BOWEL:
+            bubbles = np.clip((self.grain.sample(view) - 3.5) / 3.0, 0.0, 1.0)
+            share = np.maximum(share, bubbles * self.canvas.coverage(inner + 1.0))
+        self.canvas.paint(view, share.astype(np.float32), self.hu[Tissue.AIR])
+
+    def _heart(self) -> None:
+        blobs = self.organs.heart
+        reach = max(max(b.radii) for b in blobs)
+        low = np.min([np.subtract(b.centre, reach) for b in blobs], axis=0)
+        high = np.max([np.add(b.centre, reach) for b in blobs], axis=0)
+        view = self.canvas.view(low, high, 10.0)
+        if view is None:
+            return
+        distance = ellipsoid(view, blobs[0].centre, blobs[0].radii, blobs[0].yaw_rad)
+        chambers = distance + 10.0
+        for blob in blobs[1:]:
+            part = ellipsoid(view, blob.centre, blob.radii, blob.yaw_rad)
+            distance = smooth_min(distance, part, 9.0)
+            chambers = np.minimum(chambers, part + 4.0)
+        dome = np.maximum(self.regions.dome.left_z, self.regions.dome.right_z)[view.box[1:]]
+        floor = (dome + np.float32(-14.0) - view.z) / self.regions.dome.steepness[view.box[1:]]
+        sac = np.maximum(smooth_max(distance, self._inside(view, 4.0), 6.0), floor - 6.0)
+        self.canvas.paint(view, self.canvas.coverage(sac - 5.5), self.hu[Tissue.MUSCLE], Structure.CAVITY)
+        self.canvas.paint(view, self.canvas.coverage(sac - 4.5), self.hu[Tissue.FAT], Structure.CAVITY)
+        myocardium = np.maximum(np.maximum(distance, self._inside(view, 6.0)), floor - 2.0)
+        self._paint(view, myocardium, Tissue.HEART, Structure.HEART)
+        self._paint(view, np.maximum(chambers, myocardium + 3.0), Tissue.BLOOD, Structure.HEART)
+
+    def _liver(self) -> None:
+        trunk, s = self.organs.trunk, self.organs.trunk.shape.scale
+        low_z, high_z = trunk.z_of(L.L3, -5.0), trunk.z_of(L.T9, 14.0)
+        view = self.canvas.view([-170.0 * s, -190.0 * s, low_z], [85.0 * s, 60.0, high_z])
+        if view is None:
+            return
+        dome = self.regions.dome
+        x = view.x / np.float32(s)
+        y = (view.y - np.float32(trunk.spine_y(trunk.z_of(L.T12)))) / np.float32(s)
+        top = np.where(view.x > 12.0, dome.left_z[view.box[1:]] - 8.0, dome.right_z[view.box[1:]])
+        roof = (view.z - top) / dome.steepness[view.box[1:]] + 3.0
+        # The visceral surface rises from the right flank to the left lobe's edge, and over the kidney.
+        rise = np.clip((x + 118.0) / 178.0, 0.0, 1.3)
+        floor_z = trunk.z_of(L.L2, -16.0) + 112.0 * rise**1.25 + 22.0 * np.clip((y + 40.0) / 60.0, 0.0, 1.0) * (x > -95)
+        floor_z = floor_z - 14.0 * np.clip((-y - 80.0) / 60.0, 0.0, 1.0) * np.clip(rise - 0.3, 0.0, 1.0)
+        floor = (floor_z.astype(np.float32) - view.z) * np.float32(0.75)
+        hilum = 30.0 - np.hypot(x - 4.0, (y + 8.0) * 0.8)
+        fissure = 3.0 - np.hypot(np.abs(x + 22.0 + 0.25 * (y + 90.0)), np.maximum(y + 92.0, 0.0))
+        fissure = np.where(view.z < trunk.z_of(L.T12, 10.0), fissure, -9.0)
+        distance = smooth_max(roof.astype(np.float32), floor, 10.0)
+        distance = smooth_max(distance, np.broadcast_to(self._inside(view, 2.5), view.shape), 5.0)
+        distance = smooth_max(distance, np.broadcast_to(hilum, view.shape).astype(np.float32), 8.0)
+        distance = np.maximum(distance, fissure)
+        self._paint(view, distance.astype(np.float32), Tissue.LIVER, Structure.LIVER)
+        self._liver_veins(distance.astype(np.float32), view)
+        blob = self.organs.gallbladder
+        bile = self.canvas.view(np.subtract(blob.centre, 30.0), np.add(blob.centre, 30.0))
+        if bile is not None:
+            self._paint(bile, ellipsoid(bile, blob.centre, blob.radii, blob.yaw_rad), Tissue.FLUID, Structure.CAVITY)
+
+    def _liver_veins(self, liver: Field, view: View) -> None:
+        d = _Draft(self.organs.trunk)
+        for knots in (
+            ((-26, -44, L.T10, 6, 5), (-60, -40, L.T10, -8, 3.5), (-95, -30, L.T11, -4, 2)),
+            ((-27, -48, L.T10, 6, 5), (-48, -78, L.T10, -4, 3.5), (-66, -104, L.T11, 0, 2)),
+            ((-24, -48, L.T10, 6, 4), (2, -72, L.T10, 0, 3), (26, -90, L.T10, -4, 2)),
+            ((-46, -62, L.T11, -2, 5), (-72, -54, L.T11, 2, 4), (-100, -52, L.T12, 6, 2)),
+            ((-46, -62, L.T11, 0, 5), (-62, -82, L.T11, 8, 3), (-90, -96, L.T11, 8, 2)),
+        ):
+            found = tube_distance(self.canvas, d.tube(*knots))
+            if found is None:
+                continue
+            part, distance = found
+            inside = np.full(part.shape, 9.0, dtype=np.float32)
+            overlap = [
+                slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(part.box, view.box, strict=True)
+            ]
+            if any(o.start >= o.stop for o in overlap):
+                continue
+            target = tuple(slice(o.start - a.start, o.stop - a.start) for o, a in zip(overlap, part.box, strict=True))
+            source = tuple(slice(o.start - b.start, o.stop - b.start) for o, b in zip(overlap, view.box, strict=True))
+            inside[target] = liver[source]
+            self._paint(part, np.maximum(distance, inside + 2.0), Tissue.VENOUS_BLOOD)
+
+    def _spleen(self) -> None:
+        trunk, z0 = self.organs.trunk, self.organs.spleen_z
+        s = trunk.shape.scale
+        view = self.canvas.view([40.0 * s, -110.0 * s, z0 - 52.0], [180.0 * s, 60.0, z0 + 52.0])
+        if view is None:
+            return
+        depth = -self._inside(view, 3.0)
+        along = np.arctan2(view.x, view.y + 45.0) - 0.98
+        rho2 = np.square(along / 0.62) + np.square((view.z - z0) / 46.0)
+        thick = 38.0 * s * np.sqrt(np.clip(1.0 - rho2, 0.0, 1.0))
+        notch = 4.0 * np.sin(5.0 * along + view.z / 14.0)
+        distance = np.maximum(-depth, depth - thick - notch * (thick > 12.0))
+        height = np.maximum(self.regions.dome.left_z[view.box[1:]], -1e3)
+        roof = (view.z - height) / self.regions.dome.steepness[view.box[1:]] + 4.0
+        distance = np.where(rho2 < 1.0, np.maximum(distance, roof), 9.0)
+        self._paint(view, distance.astype(np.float32), Tissue.SPLEEN, Structure.SPLEEN)
+
+    def _kidneys(self) -> None:
+        for kidney, sinus in self.organs.kidneys:
+            view = self.canvas.view(
+                np.subtract(kidney.centre, (40.0, 40.0, 60.0)), np.add(kidney.centre, (40.0, 40.0, 60.0))
+            )
+            if view is None:
+                continue
+            outer = ellipsoid(view, kidney.centre, kidney.radii, kidney.yaw_rad)
+            hollow = ellipsoid(view, sinus.centre, sinus.radii, sinus.yaw_rad)
+            self.canvas.paint(view, self.canvas.coverage(outer - 9.0), self.hu[Tissue.FAT], Structure.CAVITY)
+            self._paint(view, outer, Tissue.KIDNEY, Structure.KIDNEY)
+            inside = self.canvas.coverage(np.maximum(hollow, outer + 5.0))
+            self.canvas.paint(view, inside, self.hu[Tissue.FAT], Structure.KIDNEY)
+
+
+_ABDOMINAL = frozenset({Tissue.FLUID, Tissue.BOWEL, Tissue.PANCREAS})

@@ -1,0 +1,53 @@
+"""Repeating blocks of band-limited noise that give tissues their grain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trabecula.phantom.canvas import Field, Grid, View
+
+_BLOCK = (48, 96, 96)
+
+
+@dataclass(frozen=True, eq=False)
+class Texture:
+    """A block of zero-mean noise laid edge to edge over the patient, so that slabs agree."""
+
+    block: Field
+    grid: Grid
+    slice_offset: int
+    """Index of the canvas's first slice in the scan."""
+
+    def sample(self, view: View) -> Field:
+        """Noise over a view, in HU."""
+        ranges = [
+            (np.arange(part.start + offset, part.stop + offset) % n)
+            for part, offset, n in zip(view.box, (self.slice_offset, 0, 0), self.block.shape, strict=True)
+        ]
+        sampled: Field = self.block[np.ix_(*ranges)]
+        return sampled
+
+
+def noise_block(
+    seed: tuple[int, int], spacing_mm: tuple[float, float, float], fine_mm: float, coarse_mm: float, sd: float
+) -> Field:
+    """A block of noise with features between two sizes, wrapping at its edges.
+
+    Args:
+        seed: seed and stream.
+        spacing_mm: voxel spacing along (k, j, i).
+        fine_mm: Gaussian sigma that smooths the noise.
+        coarse_mm: sigma of what is taken away again; the mean over a region this big is near zero.
+        sd: standard deviation in HU.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    white = np.random.default_rng(seed).standard_normal(_BLOCK).astype(np.float32)
+    sigma = [max(fine_mm / s, 0.01) for s in spacing_mm]
+    wide = [coarse_mm / s for s in spacing_mm]
+    band = gaussian_filter(white, sigma, mode="wrap") - gaussian_filter(white, wide, mode="wrap")
+    band -= band.mean()
+    block: Field = (band * np.float32(sd / max(float(band.std()), 1e-9))).astype(np.float32)
+    return block
