@@ -1,11 +1,9 @@
 """Stored bytes of one frame to stored values.
 
 Decoders and their licences: pylibjpeg-rle, pylibjpeg-openjpeg and pyjpegls (all MIT) for RLE, JPEG 2000 and JPEG-LS;
-python-gdcm (Apache-2.0, GDCM itself BSD) for JPEG baseline, extended and lossless. pylibjpeg-libjpeg would decode
-those too, but it is GPL-3.0 and therefore never a part of this project.
-
-Transfer syntaxes that DICOM retired long ago and that none of these reads (JPEG processes 6/8, 10/12 and the like)
-are refused by name.
+python-gdcm (Apache-2.0, GDCM itself BSD) for JPEG baseline, extended and lossless, 8 and 12 bit, and for the retired
+processes 6/8 and 10/12. pylibjpeg-libjpeg would decode JPEG too, but it is GPL-3.0 and therefore never a part of this
+project. GDCM is called directly because pydicom does not offer it for 12-bit JPEG.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
+import gdcm
 import numpy as np
 import numpy.typing as npt
 from pydicom.pixels.decoders.base import get_decoder
@@ -56,19 +55,27 @@ _PLUGIN: Final[dict[str, str]] = {
     str(HTJ2KLossless): "pylibjpeg",
     str(HTJ2KLosslessRPCL): "pylibjpeg",
     str(HTJ2K): "pylibjpeg",
-    str(JPEGBaseline8Bit): "gdcm",
-    str(JPEGExtended12Bit): "gdcm",
-    str(JPEGLossless): "gdcm",
-    str(JPEGLosslessSV1): "gdcm",
 }
-LOSSY: Final = frozenset(map(str, (JPEGLSNearLossless, JPEG2000, HTJ2K, JPEGBaseline8Bit, JPEGExtended12Bit)))
-"""Syntaxes that may lose information (JPEG 2000 and near-lossless need not; the header's own flag says more)."""
+"""Which of pydicom's plugins decodes a syntax."""
+_GDCM: Final = frozenset(
+    {
+        str(JPEGBaseline8Bit),
+        str(JPEGExtended12Bit),
+        "1.2.840.10008.1.2.4.53",  # processes 6 and 8, retired
+        "1.2.840.10008.1.2.4.55",  # processes 10 and 12, retired
+        str(JPEGLossless),
+        str(JPEGLosslessSV1),
+    }
+)
+
+gdcm.Trace.WarningOff()  # GDCM tries 8 bit first and would say so on standard error for every 12-bit frame
+gdcm.Trace.ErrorOff()
 
 
 def check_supported(pixels: PixelFormat) -> None:
     """Raises UnsupportedTransferSyntax, or CorruptInstance where the pixel format is none that CT can have."""
     syntax = pixels.transfer_syntax
-    if syntax not in NATIVE and syntax not in _PLUGIN:
+    if syntax not in NATIVE and syntax not in _PLUGIN and syntax not in _GDCM:
         raise UnsupportedTransferSyntax(transfer_syntax=UID(syntax).name if UID(syntax).is_valid else "invalid")
     if pixels.samples != 1 or pixels.bits_allocated not in (8, 16, 32) or pixels.photometric != "MONOCHROME2":
         raise CorruptInstance("pixel format is not that of a CT image")
@@ -85,6 +92,8 @@ def decode_frame(stored: bytes, pixels: PixelFormat) -> StoredArray:
     if size is not None and size != (pixels.rows, pixels.columns):
         raise CorruptInstance("compressed frame of another size than the header says")
     try:
+        if pixels.transfer_syntax in _GDCM:
+            return _gdcm(stored, pixels)
         decoder = get_decoder(UID(pixels.transfer_syntax))
         options: dict[str, Any] = {
             "rows": pixels.rows,
@@ -138,6 +147,28 @@ def _native(stored: bytes, pixels: PixelFormat) -> StoredArray:
     values = values.astype(values.dtype.newbyteorder("="), copy=False).reshape(pixels.rows, pixels.columns)
     unused = pixels.bits_allocated - pixels.bits_stored
     return (values << unused) >> unused if unused else values
+
+
+def _gdcm(stored: bytes, pixels: PixelFormat) -> StoredArray:
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(stored)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((pixels.columns, pixels.rows, 1))
+    image.SetDataElement(element)
+    grey = gdcm.PhotometricInterpretation.GetPIType(pixels.photometric)
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(pixels.transfer_syntax)))
+    stored_bits = pixels.bits_stored
+    image.SetPixelFormat(gdcm.PixelFormat(1, pixels.bits_allocated, stored_bits, stored_bits - 1, int(pixels.signed)))
+    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")  # GDCM hands char* over as str
+    kind = "i" if pixels.signed else "u"
+    values: StoredArray = np.frombuffer(decoded, f"<{kind}{pixels.bits_allocated // 8}")
+    return values.reshape(pixels.rows, pixels.columns)
 
 
 def _encapsulated(frame: bytes) -> bytes:

@@ -94,9 +94,9 @@ def _uniform_run(
                 return slices, notices, (refuse(RefusalCode.NON_UNIFORM_SPACING, detail),)
             return slices, notices, ()
         below, above = int(gaps[0]) + 1, len(slices) - int(gaps[-1]) - 1
-        if min(below, above) > limits.max_end_slices_dropped:
-            return slices, notices, (refuse(RefusalCode.SLICE_GAP, _where(slices, gaps, steps, median)),)
         dropped = min(below, above)
+        if dropped > min(limits.max_end_slices_dropped, limits.max_end_fraction_dropped * len(slices)):
+            return slices, notices, (refuse(RefusalCode.SLICE_GAP, _where(slices, gaps, steps, median)),)
         slices = slices[below:] if below <= above else slices[:-above]
         notices += (warn("end-slices-dropped", f"{dropped} slice(s) beyond a gap at an end were left out."),)
     return slices, notices, ()

@@ -37,6 +37,8 @@ class ImagingLimits:
     spacing_tolerance: float = 0.10
     """Step between neighbours may differ from the median by this fraction (or 0.11 mm, positions being rounded)."""
     max_end_slices_dropped: int = 3
-    """Slices beyond a gap near an end that are dropped rather than the series refused."""
+    """Slices beyond a gap near an end that are dropped rather than the series refused,"""
+    max_end_fraction_dropped: float = 0.02
+    """and at most this part of the series."""
     threads: int = 2
     """Threads that read and decode."""
