@@ -6,12 +6,12 @@ Every field is read from ``TRABECULA_<FIELD>``. Secrets are named by the file th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from os import environ
 from pathlib import Path
 from typing import Final, Literal, get_type_hints
 
-from trabecula.assets import models_dir
+from trabecula import assets
 from trabecula.errors import ConfigurationError
 
 PREFIX: Final = "TRABECULA_"
@@ -36,11 +36,11 @@ class Settings:
     """When given, only clients with a certificate of this authority are let in."""
     reflection: bool = False
     """Whether the service tells clients its own protocol."""
-    models_dir: Path = models_dir()
+    models_dir: Path = field(default_factory=assets.models_dir)
     state_dir: Path = Path("out/state")
     """Results, and uploads while they are worked on; made private to the user (0700)."""
-    execution_provider: str = "cpu"
-    """onnxruntime execution provider: cpu, openvino or cuda."""
+    execution_provider: Literal["cpu", "openvino", "cuda"] = "cpu"
+    """Preferred onnxruntime execution provider; the report says which one ran."""
     inference_threads: int = 2
     workers: int = 1
     """Studies worked on at the same time, each in a process of its own."""
@@ -58,6 +58,10 @@ class Settings:
     """How long running studies may go on after SIGTERM."""
     retention_s: float = 7 * 24 * 3600.0
     """How long results are kept after the end of a screening."""
+    fhir_base_url: str = "https://trabecula.example/fhir"
+    """Canonical base of the project's code systems in FHIR bundles."""
+    fhir_patient_identifier_system: str | None = None
+    """System of the DICOM Patient ID, when the site has named one."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -72,14 +76,14 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     source = environ if environment is None else environment
     hints = get_type_hints(Settings)
     values: dict[str, object] = {}
-    for field in fields(Settings):
-        text = source.get(PREFIX + field.name.upper())
+    for each in fields(Settings):
+        text = source.get(PREFIX + each.name.upper())
         if text is None:
             continue
         try:
-            values[field.name] = TypeAdapter(hints[field.name]).validate_python(text)
+            values[each.name] = TypeAdapter(hints[each.name]).validate_python(text)
         except ValidationError as error:
-            raise ConfigurationError(setting=PREFIX + field.name.upper()) from error
+            raise ConfigurationError(setting=PREFIX + each.name.upper()) from error
     settings = Settings(**values)  # type: ignore[arg-type]
     _check(settings)
     return settings

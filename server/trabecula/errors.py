@@ -232,6 +232,12 @@ class Draining(TrabeculaError):
     remedy = "Try again; another replica or the restarted service will take it."
 
 
+class Unforeseen(TrabeculaError):
+    """The program met a fault that it did not foresee."""
+
+    code = "unforeseen"
+
+
 class ConfigurationError(TrabeculaError):
     """A setting cannot be used."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -83,7 +84,10 @@ class FolderStore:
         return record
 
     def put(self, record: ScreeningRecord) -> None:
+        before = self._records.get(record.screening_id)
         self._remember(record)
+        if before is not None and replace(before, progress=None) == replace(record, progress=None):
+            return  # progress alone is not worth a write
         target = self.results_dir(record.screening_id) / _RECORD_NAME
         fresh = target.with_suffix(".new")
         fresh.write_bytes(_RECORD.dump_json(record))

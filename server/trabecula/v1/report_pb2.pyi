@@ -509,7 +509,7 @@ class ReferenceMeasurement(_message.Message):
     def __init__(self, tissue: _Optional[_Union[ReferenceTissue, str]] = ..., hu_measured: _Optional[float] = ..., hu_nominal: _Optional[float] = ..., standard_deviation_hu: _Optional[float] = ..., voxels: _Optional[int] = ..., used: _Optional[bool] = ..., rejected_because: _Optional[str] = ...) -> None: ...
 
 class Calibration(_message.Message):
-    __slots__ = ("method", "scale", "gain", "offset_hu", "gain_variance", "offset_variance_hu2", "gain_offset_covariance_hu", "slope_hu_per_mg_cm3", "slope_standard_uncertainty", "effective_kvp", "water_equivalent_diameter_cm", "contrast_enhanced", "contrast_evidence", "contrast_correction_hu", "contrast_standard_uncertainty_hu", "references", "model_name", "model_version", "notices")
+    __slots__ = ("method", "scale", "gain", "offset_hu", "gain_variance", "offset_variance_hu2", "gain_offset_covariance_hu", "slope_hu_per_mg_cm3", "slope_standard_uncertainty", "effective_kvp", "water_equivalent_diameter_cm", "contrast_enhanced", "contrast_evidence", "contrast_correction_hu", "contrast_standard_uncertainty_hu", "references", "model_name", "model_version", "notices", "marrow_correction_hu", "marrow_standard_uncertainty_hu", "to_120kvp_gain", "to_120kvp_offset_hu")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
     GAIN_FIELD_NUMBER: _ClassVar[int]
@@ -529,6 +529,10 @@ class Calibration(_message.Message):
     MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     NOTICES_FIELD_NUMBER: _ClassVar[int]
+    MARROW_CORRECTION_HU_FIELD_NUMBER: _ClassVar[int]
+    MARROW_STANDARD_UNCERTAINTY_HU_FIELD_NUMBER: _ClassVar[int]
+    TO_120KVP_GAIN_FIELD_NUMBER: _ClassVar[int]
+    TO_120KVP_OFFSET_HU_FIELD_NUMBER: _ClassVar[int]
     method: CalibrationMethod
     scale: DensityScale
     gain: float
@@ -548,7 +552,11 @@ class Calibration(_message.Message):
     model_name: str
     model_version: str
     notices: _containers.RepeatedCompositeFieldContainer[Notice]
-    def __init__(self, method: _Optional[_Union[CalibrationMethod, str]] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., gain: _Optional[float] = ..., offset_hu: _Optional[float] = ..., gain_variance: _Optional[float] = ..., offset_variance_hu2: _Optional[float] = ..., gain_offset_covariance_hu: _Optional[float] = ..., slope_hu_per_mg_cm3: _Optional[float] = ..., slope_standard_uncertainty: _Optional[float] = ..., effective_kvp: _Optional[float] = ..., water_equivalent_diameter_cm: _Optional[float] = ..., contrast_enhanced: _Optional[bool] = ..., contrast_evidence: _Optional[str] = ..., contrast_correction_hu: _Optional[float] = ..., contrast_standard_uncertainty_hu: _Optional[float] = ..., references: _Optional[_Iterable[_Union[ReferenceMeasurement, _Mapping]]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ...) -> None: ...
+    marrow_correction_hu: float
+    marrow_standard_uncertainty_hu: float
+    to_120kvp_gain: float
+    to_120kvp_offset_hu: float
+    def __init__(self, method: _Optional[_Union[CalibrationMethod, str]] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., gain: _Optional[float] = ..., offset_hu: _Optional[float] = ..., gain_variance: _Optional[float] = ..., offset_variance_hu2: _Optional[float] = ..., gain_offset_covariance_hu: _Optional[float] = ..., slope_hu_per_mg_cm3: _Optional[float] = ..., slope_standard_uncertainty: _Optional[float] = ..., effective_kvp: _Optional[float] = ..., water_equivalent_diameter_cm: _Optional[float] = ..., contrast_enhanced: _Optional[bool] = ..., contrast_evidence: _Optional[str] = ..., contrast_correction_hu: _Optional[float] = ..., contrast_standard_uncertainty_hu: _Optional[float] = ..., references: _Optional[_Iterable[_Union[ReferenceMeasurement, _Mapping]]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., marrow_correction_hu: _Optional[float] = ..., marrow_standard_uncertainty_hu: _Optional[float] = ..., to_120kvp_gain: _Optional[float] = ..., to_120kvp_offset_hu: _Optional[float] = ...) -> None: ...
 
 class CompositionAtLevel(_message.Message):
     __slots__ = ("level", "slice_index", "muscle_area_cm2", "muscle_attenuation_hu", "paraspinal_muscle_area_cm2", "paraspinal_muscle_attenuation_hu", "imat_area_cm2", "sat_area_cm2", "vat_area_cm2", "vat_sat_ratio", "muscle_index_cm2_m2", "truncated")

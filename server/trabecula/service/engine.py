@@ -1,0 +1,49 @@
+"""From settings to a loaded engine, for the service's workers and for ``trabecula screen``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from trabecula.config import Settings
+from trabecula.imaging.limits import ImagingLimits
+from trabecula.outputs.r4 import FhirOptions
+from trabecula.patient import PatientContext
+from trabecula.progress import ProgressListener
+from trabecula.report import Screening
+from trabecula.screening import load_engine, screen
+from trabecula.segmentation.settings import Provider, RuntimeSettings
+from trabecula.service.work import Perform, ScreenFunction, perform
+
+
+def load_screen(settings: Settings) -> ScreenFunction:
+    """Load the models and bind them to :func:`trabecula.screening.screen`.
+
+    Raises:
+        ModelError: if a bundle is missing, damaged or does not match its sha256.
+    """
+    provider = Provider[settings.execution_provider.upper()]
+    engine = load_engine(
+        settings.models_dir,
+        RuntimeSettings(threads=settings.inference_threads, providers=(provider,)),
+        ImagingLimits(max_instances=settings.max_instances, threads=settings.inference_threads),
+    )
+
+    def bound(
+        paths: Sequence[Path], patient: PatientContext, progress: ProgressListener, *, keep_anatomy: bool
+    ) -> Screening:
+        return screen(paths, engine, patient, progress, keep_anatomy=keep_anatomy)
+
+    return bound
+
+
+def load_perform(settings: Settings) -> Perform:
+    """What a worker does with a job; raises as :func:`load_screen` does."""
+    return partial(perform, load_screen(settings), fhir_options(settings))
+
+
+def fhir_options(settings: Settings) -> FhirOptions:
+    return FhirOptions(
+        base_url=settings.fhir_base_url, patient_identifier_system=settings.fhir_patient_identifier_system
+    )

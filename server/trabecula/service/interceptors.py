@@ -1,0 +1,142 @@
+"""What every RPC passes through: errors become statuses, and calls are counted and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn, TypeAlias
+
+import grpc
+import structlog
+from grpc_status import rpc_status
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from trabecula.errors import TrabeculaError, Unforeseen
+from trabecula.service.events import describe_fault
+from trabecula.service.status import rich_status, status_code
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_log = structlog.get_logger(__name__)
+
+_LABELS: Final = ("grpc_type", "grpc_service", "grpc_method")
+_OTHER_SERVICES: Final = ("/grpc.health.", "/grpc.reflection.")
+"""Not counted: probes would drown the calls of clients."""
+
+
+class CallMetrics:
+    """RPC metrics under the names that public dashboards know (go-grpc-middleware)."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.started = Counter("grpc_server_started_total", "RPCs started.", _LABELS, registry=registry)
+        self.handled = Counter("grpc_server_handled_total", "RPCs ended.", (*_LABELS, "grpc_code"), registry=registry)
+        self.handling = Histogram("grpc_server_handling_seconds", "Time to the end.", _LABELS, registry=registry)
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
+    """The outermost loop of every call: nothing but a status leaves it."""
+
+    def __init__(self, metrics: CallMetrics) -> None:
+        self._metrics = metrics
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(_OTHER_SERVICES):
+            return handler
+        return _wrapped(handler, _Call(self._metrics, method, _call_type(handler)))
+
+
+class _Call:
+    """Counting, timing and error handling of one method."""
+
+    def __init__(self, metrics: CallMetrics, method: str, call_type: str) -> None:
+        service, _, name = method.removeprefix("/").partition("/")
+        self._metrics = metrics
+        self._labels = (call_type, service, name)
+
+    @contextmanager
+    def observed(self) -> Iterator[_Outcome]:
+        outcome = _Outcome()
+        self._metrics.started.labels(*self._labels).inc()
+        started = time.perf_counter()
+        try:
+            yield outcome
+        finally:
+            self._metrics.handled.labels(*self._labels, _go_style(outcome.code)).inc()
+            self._metrics.handling.labels(*self._labels).observe(time.perf_counter() - started)
+
+
+class _Outcome:
+    """Code of a call; cancelled unless it comes to an end."""
+
+    code: grpc.StatusCode = grpc.StatusCode.CANCELLED
+
+    async def abort(self, context: Context, error: Exception) -> NoReturn:
+        """End the call with the status of the error."""
+        if not isinstance(error, TrabeculaError):
+            _log.error("unforeseen fault in a call", fault=describe_fault(error))
+            error = Unforeseen()
+        self.code = status_code(type(error))
+        await context.abort_with_status(  # type: ignore[attr-defined]
+            rpc_status.to_status(rich_status(error))
+        )
+        raise AssertionError("abort raises")
+
+
+def _wrapped(handler: Handler, call: _Call) -> Handler:
+    make = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[handler.request_streaming, handler.response_streaming]
+    inner: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    behaviour = _streaming(inner, call) if handler.response_streaming else _single(inner, call)
+    return make(behaviour, handler.request_deserializer, handler.response_serializer)
+
+
+def _single(inner: Callable[..., Awaitable[Any]], call: _Call) -> Callable[..., Awaitable[Any]]:
+    async def behaviour(request: Any, context: Context) -> Any:
+        with call.observed() as outcome:
+            try:
+                response = await inner(request, context)
+            except Exception as error:
+                await outcome.abort(context, error)
+            outcome.code = grpc.StatusCode.OK
+            return response
+
+    return behaviour
+
+
+def _streaming(inner: Callable[..., AsyncIterator[Any]], call: _Call) -> Callable[..., AsyncIterator[Any]]:
+    async def behaviour(request: Any, context: Context) -> AsyncIterator[Any]:
+        with call.observed() as outcome:
+            try:
+                async for response in inner(request, context):
+                    yield response
+            except Exception as error:
+                await outcome.abort(context, error)
+            outcome.code = grpc.StatusCode.OK
+
+    return behaviour
+
+
+def _call_type(handler: Handler) -> str:
+    return {
+        (False, False): "unary",
+        (True, False): "client_stream",
+        (False, True): "server_stream",
+        (True, True): "bidi_stream",
+    }[handler.request_streaming, handler.response_streaming]
+
+
+def _go_style(code: grpc.StatusCode) -> str:
+    """``INVALID_ARGUMENT`` as ``InvalidArgument``, and ``OK`` as it is."""
+    return code.name if code is grpc.StatusCode.OK else "".join(word.title() for word in code.name.split("_"))

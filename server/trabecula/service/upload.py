@@ -1,0 +1,176 @@
+"""One study on its way in: checked piece by piece and spooled to a private folder. Knows no transport.
+
+Files are named by counters: nothing a client sends ever becomes part of a path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+from trabecula.config import Settings
+from trabecula.errors import (
+    InvalidRequest,
+    LimitExceeded,
+    UploadChecksumMismatch,
+    UploadIncomplete,
+    UploadOutOfOrder,
+)
+from trabecula.patient import PatientContext
+from trabecula.service.records import Submission
+
+MAX_KEY_LENGTH: Final = 128
+
+
+class Digest(Protocol):
+    """The part of a hashlib object that is used here."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class UploadHeader:
+    """What a client announces."""
+
+    idempotency_key: str
+    expected_instances: int
+    total_bytes: int
+    patient: PatientContext
+    want_masks: bool
+
+
+@dataclass(frozen=True)
+class UploadChunk:
+    """A piece of one file."""
+
+    instance_index: int
+    offset: int
+    data: bytes
+    last: bool
+    sha256: bytes
+    """Of the whole file, with the last piece; else empty."""
+
+
+def check_header(header: UploadHeader, settings: Settings) -> None:
+    """Refuse what could never be accepted, before a byte is stored.
+
+    Raises:
+        InvalidRequest: for a key that is too long, or when nothing is announced.
+        LimitExceeded: for more files or bytes than are allowed.
+    """
+    if len(header.idempotency_key) > MAX_KEY_LENGTH:
+        raise InvalidRequest(field="header.idempotency_key", characters_at_most=MAX_KEY_LENGTH)
+    if header.expected_instances == 0:
+        raise InvalidRequest(field="header.expected_instances", at_least=1)
+    if header.total_bytes == 0:
+        raise InvalidRequest(field="header.total_bytes", at_least=1)
+    if header.expected_instances > settings.max_instances:
+        raise LimitExceeded(instances=header.expected_instances, at_most=settings.max_instances)
+    if header.total_bytes > settings.max_study_bytes:
+        raise LimitExceeded(total_bytes=header.total_bytes, at_most=settings.max_study_bytes)
+
+
+class Upload:
+    """Writes one study's files. Its methods block on the disk: call them off the event loop, from one thread at a time
+    except for :meth:`discard`."""
+
+    def __init__(self, header: UploadHeader, folder: Path) -> None:
+        """Make the private folder for a header that was checked.
+
+        Args:
+            folder: must not exist yet.
+        """
+        folder.mkdir(mode=0o700, parents=True)
+        self.header = header
+        self.folder = folder
+        self._stream: BinaryIO | None = None
+        self._digest: Digest = hashlib.sha256()
+        self._offset = 0
+        self._hashes: list[bytes] = []
+        self._lock = threading.Lock()
+        self.received_bytes = 0
+
+    def write(self, chunk: UploadChunk) -> None:
+        """Take the next piece.
+
+        Raises:
+            UploadOutOfOrder: if it is not the next piece.
+            LimitExceeded: if more comes than was announced.
+            UploadChecksumMismatch: if a file is complete and its SHA-256 is another one.
+        """
+        with self._lock:
+            self._write(chunk)
+
+    def _write(self, chunk: UploadChunk) -> None:
+        if chunk.instance_index != len(self._hashes) or chunk.offset != self._offset:
+            raise UploadOutOfOrder(expected_instance_index=len(self._hashes), expected_offset=self._offset)
+        if chunk.instance_index >= self.header.expected_instances:
+            raise LimitExceeded(announced_instances=self.header.expected_instances)
+        if self.received_bytes + len(chunk.data) > self.header.total_bytes:
+            raise LimitExceeded(announced_bytes=self.header.total_bytes)
+        if self._stream is None:
+            self._stream = (self.folder / f"{chunk.instance_index:06d}").open("xb")
+        self._stream.write(chunk.data)
+        self._digest.update(chunk.data)
+        self._offset += len(chunk.data)
+        self.received_bytes += len(chunk.data)
+        if chunk.last:
+            self._end_file(chunk.sha256)
+
+    def _end_file(self, announced: bytes) -> None:
+        digest = self._digest.digest()
+        if announced != digest:
+            raise UploadChecksumMismatch(instance_index=len(self._hashes))
+        self._close()
+        self._hashes.append(digest)
+        self._digest = hashlib.sha256()
+        self._offset = 0
+
+    def finish(self) -> Submission:
+        """The submission, once the client has sent its last piece.
+
+        Raises:
+            UploadIncomplete: if less came than was announced.
+        """
+        header = self.header
+        if len(self._hashes) != header.expected_instances or self.received_bytes != header.total_bytes:
+            raise UploadIncomplete(
+                instances=len(self._hashes),
+                announced_instances=header.expected_instances,
+                bytes=self.received_bytes,
+                announced_bytes=header.total_bytes,
+            )
+        key = header.idempotency_key
+        return Submission(
+            key_hash=hashlib.sha256(key.encode()).hexdigest() if key else None,
+            fingerprint=self._fingerprint(),
+            instances=len(self._hashes),
+            total_bytes=self.received_bytes,
+        )
+
+    def discard(self) -> None:
+        """Delete what was stored; a write that is still under way (of a client that went away) ends first."""
+        with self._lock:
+            self._close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _fingerprint(self) -> str:
+        """SHA-256 over the files' hashes in any order, the patient context and the options."""
+        options = {"patient": dataclasses.asdict(self.header.patient), "want_masks": self.header.want_masks}
+        digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
+        for file_hash in sorted(self._hashes):
+            digest.update(file_hash)
+        return digest.hexdigest()
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None

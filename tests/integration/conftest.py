@@ -1,0 +1,78 @@
+"""A live service on the loopback interface."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from fake_screens import make_fake_perform
+
+from trabecula.config import Settings
+from trabecula.service.client import Client
+from trabecula.service.server import Server
+from trabecula.service.work import Runner, ThreadRunner
+
+
+@dataclass
+class LiveServer:
+    """A service on an event loop in a thread of its own, as clients see it."""
+
+    server: Server
+    loop: asyncio.AbstractEventLoop
+    settings: Settings
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server.port}"
+
+    def stop(self, drain_s: float) -> None:
+        asyncio.run_coroutine_threadsafe(self.server.stop(drain_s), self.loop).result(60)
+
+    def spool(self) -> list[Path]:
+        return list((self.settings.state_dir / "spool").rglob("*"))
+
+
+StartServer = Callable[..., LiveServer]
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts services with a fake screening chain; settings by keyword."""
+    started: list[tuple[LiveServer, threading.Thread]] = []
+
+    def start(runner: Runner | None = None, **changes: object) -> LiveServer:
+        settings = replace(Settings(listen="127.0.0.1:0", state_dir=tmp_path / "state"), **changes)  # type: ignore[arg-type]
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+
+        async def make() -> Server:
+            server = Server(settings, runner or ThreadRunner(make_fake_perform, settings.workers))
+            await server.start()
+            return server
+
+        live = LiveServer(asyncio.run_coroutine_threadsafe(make(), loop).result(60), loop, settings)
+        started.append((live, thread))
+        return live
+
+    yield start
+    for live, thread in started:
+        live.stop(0.0)
+        live.loop.call_soon_threadsafe(live.loop.stop)
+        thread.join(10)
+        live.loop.close()
+
+
+@pytest.fixture
+def service(start_server: StartServer) -> LiveServer:
+    return start_server()
+
+
+@pytest.fixture
+def client(service: LiveServer) -> Iterator[Client]:
+    with Client(service.address) as connected:
+        yield connected

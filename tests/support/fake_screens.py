@@ -1,0 +1,56 @@
+"""Stand-ins for the screening chain, so that the service can be tested without models.
+
+What the fake does is asked for by the files it is given: their first line is an order.
+Importable by worker processes too.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import report_samples
+
+from trabecula.errors import NoDicomFound
+from trabecula.outcome import Stage
+from trabecula.outputs.r4 import FhirOptions
+from trabecula.patient import PatientContext
+from trabecula.progress import ProgressListener
+from trabecula.report import Screening
+from trabecula.service.work import Perform, perform
+
+CANARY = "CANARY^PATIENT"
+"""Stands for patient data in a message that must not leak."""
+
+
+def fake_screen(
+    paths: Sequence[Path], patient: PatientContext, progress: ProgressListener, *, keep_anatomy: bool
+) -> Screening:
+    """Do what the first file says: ``report`` (default), ``refuse``, ``slow``, ``text``, ``bug`` or ``crash``."""
+    files = sorted(path for folder in paths for path in folder.iterdir())
+    order = files[0].read_bytes().split(b"\n")[0].decode(errors="replace")
+    if order == "text":
+        raise NoDicomFound
+    if order == "bug":
+        raise ValueError(f"cannot read {CANARY}")
+    if order == "crash":
+        os._exit(139)
+    rounds = 400 if order == "slow" else 2
+    for stage in (Stage.IMAGING, Stage.SEGMENTATION):
+        for step in range(rounds + 1):
+            progress(stage, step / rounds)
+            if order == "slow":
+                time.sleep(0.02)
+    report = report_samples.refused() if order == "refuse" else report_samples.reported()
+    screening = report_samples.screening(replace(report, patient=patient))
+    evidence = screening.evidence
+    return replace(screening, evidence=evidence if keep_anatomy else replace(evidence, anatomy=None))
+
+
+def make_fake_perform() -> Perform:
+    """What a runner loads."""
+    return partial(perform, fake_screen, FhirOptions())
