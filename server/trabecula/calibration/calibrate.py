@@ -30,7 +30,7 @@ from trabecula.clinical import ClinicalConstants
 from trabecula.imaging.study import Acquisition, CtVolume
 from trabecula.outcome import Notice, Refusal, RefusalCode, Severity, Stage
 
-__all__ = ["CalibrationModel", "calibrate", "load_calibration"]
+__all__ = ["CalibrationModel", "calibrate", "calibrate_samples", "load_calibration"]
 
 
 def calibrate(
@@ -45,15 +45,25 @@ def calibrate(
     Refuses when the spectrum is outside the model's range or cannot be known, and when every real reference is
     rejected.
     """
-    refusal = spectrum_refusal(acquisition, model, constants)
-    if refusal is not None:
-        return refusal
     sections = take_sections(volume, anatomy, constants)
     size = water_equivalent_size(sections)
     if size is None:
         return _no_reference()
+    return calibrate_samples(take_samples(sections, constants), size, acquisition, model, constants)
+
+
+def calibrate_samples(
+    samples: Mapping[ReferenceTissue, Sample],
+    size: PatientSize,
+    acquisition: Acquisition,
+    model: CalibrationModel,
+    constants: ClinicalConstants,
+) -> Calibration | Refusal:
+    """Calibrate from what was measured in the image; refuses as :func:`calibrate` does."""
+    refusal = spectrum_refusal(acquisition, model, constants)
+    if refusal is not None:
+        return refusal
     beam = known_beam(acquisition, size.water_equivalent_diameter_cm, model, constants)
-    samples = take_samples(sections, constants)
     contrast = find_contrast(samples[ReferenceTissue.AORTIC_BLOOD], acquisition.contrast, constants)
     nominal = {tissue: nominal_tissue(tissue, beam, contrast.enhanced, constants) for tissue in ReferenceTissue}
     references, line = fit_references(samples, nominal, _barred(contrast), model, constants)
