@@ -1,0 +1,111 @@
+"""Export a checkpoint's averaged weights as a model bundle: model.onnx, manifest.json (the card is written by hand)."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from models.training import network
+from models.training.render import COARSE_MM, FINE_MM
+
+SPACING_MM = {"coarse": COARSE_MM, "fine": FINE_MM}
+MULTIPLE = {"coarse": 16, "fine": 8}
+PATCH = {"coarse": None, "fine": [96, 96, 96]}
+DATA = [
+    "TotalSegmentator training subjects s0327 and s0328, label maps only (CC BY 4.0, Wasserthal et al.)",
+    "SPL abdominal atlas, label map (3D Slicer licence, Talos, Jakab, Kikinis)",
+]
+
+
+def export(kind: str, checkpoint: Path, out: Path, name: str, version: str, seed: int) -> None:
+    """Write the bundle and check that onnxruntime and torch agree.
+
+    Raises:
+        ValueError: if they differ by more than 1e-3.
+    """
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    model = network.build(kind)
+    model.load_state_dict(state["average"])
+    model.eval()
+    m = MULTIPLE[kind]
+    example = torch.randn(1, 1, 3 * m, 4 * m, 5 * m)
+    outputs = ["logits"] + (["spine_coordinate"] if network.CONFIG[kind]["coordinate"] else [])
+    axes = {n: {2: "depth", 3: "height", 4: "width"} for n in ["image", *outputs]}
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / "model.onnx"
+    with tempfile.TemporaryDirectory() as tmp:
+        raw = Path(tmp) / "raw.onnx"
+        torch.onnx.export(
+            model, (example,), str(raw), input_names=["image"], output_names=outputs,
+            dynamic_axes=axes, opset_version=17, dynamo=False,
+        )  # fmt: skip
+        target.write_bytes(raw.read_bytes())
+    session = ort.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    other = torch.randn(1, 1, 4 * m, 3 * m, 4 * m)
+    with torch.no_grad():
+        expected = model(other)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for a, b in zip(session.run(None, {"image": other.numpy()}), expected, strict=True):
+        difference = float(np.abs(a - b.numpy()).max())
+        if difference > 1e-3:
+            raise ValueError(f"onnxruntime and torch differ by {difference}")
+    manifest = {
+        "schema_version": "1",
+        "name": name,
+        "version": version,
+        "kind": kind,
+        "file": "model.onnx",
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "input": {
+            "name": "image",
+            "spacing_mm": [SPACING_MM[kind]] * 3,
+            "orientation": "foot-head,anterior-posterior,right-left",
+            "resampling": "mean over the output voxel where the scan is finer, linear where it is coarser",
+            "clip_hu": list(network.CLIP_HU),
+            "mean_hu": network.MEAN_HU,
+            "std_hu": network.STD_HU,
+            "size_multiple": m,
+            "pad_hu": -1024,
+            "max_patch": PATCH[kind],
+            "overlap": 0.25,
+        },
+        "outputs": {"logits": {"name": "logits", "channels": list(network.CONFIG[kind]["channels"])}},
+        "training": {
+            "data": DATA,
+            "licences": ["CC BY 4.0", "3D Slicer licence"],
+            "date": datetime.now(UTC).date().isoformat(),
+            "steps": state["step"],
+            "minutes": round(state["minutes"]),
+            "seed": seed,
+        },
+        "licence": "Apache-2.0 (weights trained on CT rendered from label maps, attribution in MODEL_CARD.md)",
+    }
+    if network.CONFIG[kind]["coordinate"]:
+        manifest["outputs"]["spine_coordinate"] = {
+            "name": "spine_coordinate",
+            "offset": network.COORDINATE_OFFSET,
+            "scale": network.COORDINATE_SCALE,
+        }
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=["coarse", "fine"])
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="bundle folder, e.g. models/coarse-v0")
+    parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--seed", type=int, default=0, help="the seed training ran with, for the manifest")
+    args = parser.parse_args()
+    export(args.kind, args.checkpoint, args.out, args.out.name, args.version, args.seed)
+
+
+if __name__ == "__main__":
+    main()

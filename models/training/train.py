@@ -1,0 +1,234 @@
+"""Train one network from a bank of rendered samples; resumes from its checkpoint; logs the curve as CSV.
+
+The learning rate follows a cosine over the wall clock (``--minutes``), so a run ends when it was meant to.
+For the last part of the run batch norm uses its running statistics, so that what is trained is what is exported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from models.training import network
+from torch import nn
+from torch.nn import functional as F
+
+PATCH = {"coarse": (96, 80, 96), "fine": (64, 72, 80)}
+MULTIPLE = {"coarse": 16, "fine": 8}
+FLIP = {"coarse": 0.0, "fine": 0.25}
+COLUMN_PATCH = (96, 64, 64)
+COLUMN_SHARE = 0.6
+"""How often a coarse sample is cropped to the surroundings of the column: cheaper, and fewer easy voxels."""
+CLASS_WEIGHT = {
+    "coarse": {
+        "outside": 0.3, "body": 0.5, "cavity": 0.7, "lung": 0.7, "trachea": 5, "heart": 1.3, "aorta": 4, "liver": 1,
+        "spleen": 2.5, "kidney": 2.5, "paraspinal_muscle": 2, "rib": 2.5, "other_bone": 2.5, "spinal_canal": 4,
+        "intervertebral_disc": 4, "vertebra_body": 2.5, "vertebra_posterior": 2.5,
+    },
+    "fine": {"background": 0.5, "intervertebral_disc": 2.5, "spinal_canal": 1.5, "aorta": 2, "rib": 2},
+}  # fmt: skip
+"""Cross-entropy weights; without them the small classes had not begun to be learned after 250 coarse steps."""
+COORDINATE_WEIGHT = 0.25
+"""At 2, with a sharp L1, its gradient starved the bone classes: their Dice was 0 after 450 steps."""
+
+
+def draw(bank: Path, kind: str, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One cropped, lightly augmented sample: HU, classes, spine coordinate (NaN where there is none)."""
+    files = sorted(f for f in bank.glob("*.npz") if ".part" not in f.name)
+    with np.load(files[rng.integers(len(files))]) as z:
+        hu, classes, level = z["hu"], z["classes"], z["level"]
+    size, start = [], []
+    column = np.argwhere(~np.isnan(level[::4, ::4, ::4])) * 4
+    near = kind == "coarse" and rng.random() < COLUMN_SHARE and len(column) > 0
+    for axis, (n, most) in enumerate(zip(hu.shape, COLUMN_PATCH if near else PATCH[kind], strict=True)):
+        want = min(most, math.ceil(n / MULTIPLE[kind]) * MULTIPLE[kind])
+        at = int(rng.integers(0, max(0, n - want) + 1))
+        if near and axis:
+            middle = column[:, axis].mean() + rng.normal(-6 if axis == 1 else 0, 5)
+            at = int(np.clip(middle - want / 2, 0, max(0, n - want)))
+        size.append(want)
+        start.append(at)
+    cut = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
+    hu, classes, level = hu[cut].astype(np.float32), classes[cut], level[cut].astype(np.float32)
+    gap = [n - m for n, m in zip(size, hu.shape, strict=True)]
+    before = [int(rng.integers(0, g + 1)) for g in gap]
+    pad = [(b, g - b) for b, g in zip(before, gap, strict=True)]
+    hu = np.pad(hu, pad, constant_values=-1024)
+    classes = np.pad(classes, pad)
+    level = np.pad(level, pad, constant_values=np.nan)
+    hu = hu * rng.uniform(0.97, 1.03) + rng.normal(0, 8)
+    if rng.random() < FLIP[kind]:
+        hu, classes, level = hu[..., ::-1].copy(), classes[..., ::-1].copy(), level[..., ::-1].copy()
+    return torch.from_numpy(hu.astype(np.float32)), torch.from_numpy(classes.astype(np.int64)), torch.from_numpy(level)
+
+
+def class_weights(kind: str) -> torch.Tensor:
+    return torch.tensor([float(CLASS_WEIGHT[kind].get(c, 1.0)) for c in network.CONFIG[kind]["channels"]])
+
+
+def segmentation_loss(
+    logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross entropy plus soft Dice over the classes present; also the hard Dice per class (NaN when absent)."""
+    channels = logits.shape[1]
+    ce = F.cross_entropy(logits, target, weight)
+    p = logits.softmax(1)
+    onehot = F.one_hot(target, channels).movedim(-1, 1).to(p.dtype)
+    overlap, total = (p * onehot).sum((0, 2, 3, 4)), (p + onehot).sum((0, 2, 3, 4))
+    present = onehot.sum((0, 2, 3, 4)) > 0
+    soft = 1 - ((2 * overlap + 1) / (total + 1))[present].mean()
+    with torch.no_grad():
+        hard = F.one_hot(logits.argmax(1), channels).movedim(-1, 1).to(p.dtype)
+        dice = 2 * (hard * onehot).sum((0, 2, 3, 4)) / (hard + onehot).sum((0, 2, 3, 4))
+        dice[~present] = float("nan")
+    return ce + soft, dice
+
+
+def coordinate_loss(predicted: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Smooth L1 where the coordinate is known; also the mean error in levels."""
+    known = ~torch.isnan(level)
+    if not bool(known.any()):
+        return predicted.sum() * 0, float("nan")
+    wanted = (level[known] - network.COORDINATE_OFFSET) / network.COORDINATE_SCALE
+    got = predicted[known]
+    error = float((got - wanted).detach().abs().mean() * network.COORDINATE_SCALE)
+    return F.smooth_l1_loss(got, wanted, beta=0.125) * COORDINATE_WEIGHT, error
+
+
+def transfer(model: network.UNet, kind: str, other: str, checkpoint: Path) -> None:
+    """Start from the other kind's weights: encoder levels, decoder levels counted from the finest, shared classes."""
+    source = network.build(other)
+    source.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"])
+    for mine, theirs in zip(model.down, source.down, strict=False):
+        mine.load_state_dict(theirs.state_dict())
+    for mine, theirs in zip(reversed(model.up), reversed(source.up), strict=False):
+        mine.load_state_dict(theirs.state_dict())
+    names, known = network.CONFIG[kind]["channels"], network.CONFIG[other]["channels"]
+    with torch.no_grad():
+        for row, name in enumerate(names):
+            if name in known:
+                model.head.weight[row] = source.head.weight[known.index(name)]
+                model.head.bias[row] = source.head.bias[known.index(name)]
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=["coarse", "fine"])
+    parser.add_argument("--bank", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint.pt and curve.csv")
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--freeze-after", type=float, default=0.5, help="share of the run before batch norm freezes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--init", type=Path, help="checkpoint of the other kind to start from")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    args.out.mkdir(parents=True, exist_ok=True)
+    model = network.build(args.kind)
+    if args.init:
+        transfer(model, args.kind, "fine" if args.kind == "coarse" else "coarse", args.init)
+    model = model.to(device, memory_format=torch.channels_last_3d)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=args.rate, weight_decay=1e-4)
+    average = copy.deepcopy(model)
+    step, trained_minutes = 0, 0.0
+    checkpoint = args.out / "checkpoint.pt"
+    if args.resume and checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, trained_minutes = state["step"], state["minutes"]
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.momentum = 0.02
+    rng = np.random.default_rng((args.seed, step))
+    weight = class_weights(args.kind).to(device)
+    log = (args.out / "curve.csv").open("a", newline="")
+    writer = csv.writer(log)
+    names = network.CONFIG[args.kind]["channels"]
+    if log.tell() == 0:
+        writer.writerow(["step", "minutes", "rate", "loss", "level_error", *names])
+    start = time.monotonic()
+    losses: list[float] = []
+    errors: list[float] = []
+    dices: list[np.ndarray] = []
+    model.train()
+    while True:
+        elapsed = (time.monotonic() - start) / 60
+        progress = elapsed / args.minutes
+        if progress >= 1:
+            break
+        if progress > args.freeze_after:
+            freeze_batch_norm(model)
+        warm = min(1.0, (step + 1) / 50, (elapsed * 60 + 5) / 60)
+        rate = args.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        samples = [draw(args.bank, args.kind, rng) for _ in range(args.batch)]
+        hu, classes, level = (torch.stack(part).to(device) for part in zip(*samples, strict=True))
+        x = network.normalise(hu)[:, None].to(memory_format=torch.channels_last_3d)
+        with torch.autocast(device, torch.bfloat16):
+            out = model(x)
+        logits, coordinate = out if isinstance(out, tuple) else (out, None)
+        loss, dice = segmentation_loss(logits.float(), classes, weight)
+        if coordinate is not None:
+            extra, error = coordinate_loss(coordinate[:, 0].float(), level)
+            loss = loss + extra
+            errors.append(error)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+        if not torch.isfinite(norm):
+            print(f"step {step}: gradient not finite, sample skipped", flush=True)
+            continue
+        optimiser.step()
+        step += 1
+        decay = min(0.997, step / (step + 20))
+        with torch.no_grad():
+            for a, b in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+                a.lerp_(b, 1 - decay) if a.dtype.is_floating_point else a.copy_(b)
+        losses.append(float(loss.detach()))
+        dices.append(dice.cpu().numpy())
+        if step % 25 == 0:
+            row = np.nanmean(np.stack(dices), axis=0)
+            writer.writerow(
+                [step, f"{trained_minutes + elapsed:.2f}", f"{rate:.2e}", f"{np.mean(losses):.4f}",
+                 f"{np.nanmean(errors):.3f}" if errors else "", *(f"{d:.3f}" for d in row)]
+            )  # fmt: skip
+            log.flush()
+            losses, errors, dices = [], [], []
+        if step % 50 == 0:
+            _save(checkpoint, model, average, optimiser, step, trained_minutes + elapsed)
+    _save(checkpoint, model, average, optimiser, step, trained_minutes + args.minutes)
+
+
+def _save(
+    path: Path, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, step: int, minutes: float
+) -> None:
+    state = {
+        "model": model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
+        "step": step, "minutes": minutes,
+    }  # fmt: skip
+    torch.save(state, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
+if __name__ == "__main__":
+    main()
