@@ -1,0 +1,5 @@
+"""``python -m trabecula.cli`` is ``trabecula``."""
+
+from trabecula.cli.app import main
+
+main()

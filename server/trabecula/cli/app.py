@@ -1,0 +1,31 @@
+"""The ``trabecula`` command: its subcommands and what they have in common."""
+
+from __future__ import annotations
+
+import typer
+
+from trabecula.cli import demo, models, phantom, screen, serve, submit, version
+from trabecula.cli.exits import EXIT_CODES_HELP
+
+app = typer.Typer(
+    name="trabecula",
+    help="Opportunistic bone, muscle and fat assessment from chest CT that already exists. Research use; not a device.",
+    epilog=EXIT_CODES_HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("screen", epilog=screen.EPILOG)(screen.screen)
+app.command("submit", epilog=submit.EPILOG)(submit.submit)
+app.command("serve", epilog=serve.EPILOG)(serve.serve)
+app.command("phantom", epilog=phantom.EPILOG)(phantom.phantom)
+app.add_typer(models.app, name="models")
+app.command("demo")(demo.demo)
+app.command("version")(version.version)
+
+
+def main() -> None:
+    """Entry point of the ``trabecula`` script."""
+    app()

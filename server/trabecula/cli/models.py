@@ -1,0 +1,84 @@
+"""``trabecula models``: which model bundles there are, and whether they are what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trabecula.cli.exits import ExitCode, complain, exits_with_code
+from trabecula.errors import ModelError, NotFound
+
+app = typer.Typer(help="The model bundles.", no_args_is_help=True, rich_markup_mode="rich")
+
+ModelsDir = Annotated[
+    Path | None,
+    typer.Option("--models-dir", help="Folder of bundles, default the built-in ones."),
+]
+
+
+@app.command("list")
+@exits_with_code
+def list_models(models_dir: ModelsDir = None) -> None:
+    """Name, version, kind and checksum of every bundle."""
+    from rich.table import Table
+
+    from trabecula.cli.terminal import console
+
+    table = Table("bundle", "name", "version", "kind", "sha256")
+    for folder, manifest in _bundles(models_dir):
+        row = (manifest.get(key, "-") for key in ("name", "version", "kind", "sha256"))
+        table.add_row(folder.name, *(str(cell)[:16] if len(str(cell)) == 64 else str(cell) for cell in row))
+    console().print(table)
+
+
+@app.command("show")
+@exits_with_code
+def show_model(
+    bundle: Annotated[str, typer.Argument(help="Folder name, as listed.")], models_dir: ModelsDir = None
+) -> None:
+    """The manifest of one bundle, as JSON."""
+    for folder, manifest in _bundles(models_dir):
+        if folder.name == bundle:
+            typer.echo(json.dumps(manifest, indent=2, ensure_ascii=False))
+            return
+    raise NotFound("no such bundle", bundle=bundle)
+
+
+@app.command("verify")
+@exits_with_code
+def verify_models(models_dir: ModelsDir = None) -> None:
+    """Check every model file against the SHA-256 in its manifest."""
+    from trabecula.model_files import read_verified
+
+    failed = False
+    for folder, manifest in _bundles(models_dir):
+        try:
+            read_verified(folder / str(manifest["file"]), str(manifest["sha256"]))
+        except (ModelError, KeyError) as error:
+            failed = True
+            code = error.code if isinstance(error, ModelError) else ModelError.code
+            complain(code, f"{folder.name}: {error}")
+        else:
+            typer.echo(f"{folder.name}: ok")
+    if failed:
+        raise typer.Exit(ExitCode.OTHER)
+
+
+def _bundles(models_dir: Path | None) -> list[tuple[Path, dict[str, Any]]]:
+    from trabecula.config import load_settings
+
+    root = models_dir or load_settings().models_dir
+    found = []
+    for path in sorted(root.glob("*/manifest.json")):
+        try:
+            manifest = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise ModelError(f"manifest of {path.parent.name} cannot be read", bundle=path.parent.name) from error
+        if isinstance(manifest, dict) and "file" in manifest:
+            found.append((path.parent, manifest))
+    if not found:
+        raise ModelError("no model bundle found", bundles=0)
+    return found

@@ -1,0 +1,61 @@
+"""``trabecula serve``: the gRPC service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trabecula.cli.exits import EXIT_CODES_HELP, exits_with_code
+
+EPILOG = f"""[bold]Settings[/bold]
+
+Every setting can be given as TRABECULA_<NAME> in the environment; see docs/configuration.md.
+
+SIGTERM: health turns NOT_SERVING, accepted studies end, then the process stops.
+
+{EXIT_CODES_HELP}"""
+
+
+@exits_with_code
+def serve(
+    listen: Annotated[
+        str | None,
+        typer.Option("--listen", help="host:port; port 0 takes a free one. Default 127.0.0.1:50051."),
+    ] = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option("--state-dir", help="Where results are kept, default out/state."),
+    ] = None,
+    models_dir: Annotated[
+        Path | None,
+        typer.Option("--models-dir", help="Model bundles, default the built-in ones."),
+    ] = None,
+    reflection: Annotated[bool, typer.Option("--reflection", help="Let clients ask for the protocol.")] = False,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option("--ready-file", help="Write the port here once the service takes calls."),
+    ] = None,
+) -> None:
+    """Run the gRPC service until SIGTERM or Ctrl-C."""
+    import asyncio
+    from dataclasses import replace
+
+    from trabecula.config import load_settings
+    from trabecula.service.logs import configure_logs
+    from trabecula.service.server import serve as serve_until_stopped
+    from trabecula.service.workers import make_runner
+
+    given = {"listen": listen, "state_dir": state_dir, "models_dir": models_dir, "reflection": reflection or None}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = replace(load_settings(), **chosen)  # type: ignore[arg-type]
+    configure_logs(settings.log_level)
+
+    def ready(port: int) -> None:
+        if ready_file is not None:
+            partial = ready_file.with_name(ready_file.name + ".part")
+            partial.write_text(f"{port}\n", encoding="ascii")
+            partial.replace(ready_file)
+
+    asyncio.run(serve_until_stopped(settings, make_runner(settings), ready))

@@ -1,0 +1,161 @@
+"""``trabecula submit``: send a study to a service, follow it, fetch what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trabecula.cli.exits import EXIT_CODES_HELP, ExitCode, complain, exits_with_code
+from trabecula.cli.options import PATIENT_HELP, Json, Masks, Out, Paths, PatientFile, Quiet, check_masks
+from trabecula.errors import NoDicomFound
+
+if TYPE_CHECKING:
+    from trabecula.patient import PatientContext
+    from trabecula.report import ScreeningReport
+    from trabecula.service.client import Client
+    from trabecula.v1 import screening_pb2 as pb
+
+EPILOG = f"""[bold]Example[/bold]
+
+trabecula submit study/ --server localhost:50051 --out out/study
+
+{PATIENT_HELP}
+
+{EXIT_CODES_HELP}"""
+
+Certificates = Annotated[
+    Path | None,
+    typer.Option("--tls-ca", help="Encrypt, and trust the certificates in this file.", show_default=False),
+]
+Certificate = Annotated[
+    Path | None,
+    typer.Option("--tls-certificate", help="This client's certificate.", show_default=False),
+]
+Key = Annotated[
+    Path | None,
+    typer.Option("--tls-key", help="Its key.", show_default=False),
+]
+
+
+@exits_with_code
+def submit(
+    paths: Paths,
+    server: Annotated[str, typer.Option("--server", help="host:port of the service.")] = "127.0.0.1:50051",
+    out: Out = None,
+    as_json: Json = False,
+    masks: Masks = False,
+    patient: PatientFile = None,
+    quiet: Quiet = False,
+    idempotency_key: Annotated[
+        str, typer.Option("--idempotency-key", help="The same key with the same study is worked on once.")
+    ] = "",
+    tls_ca: Certificates = None,
+    tls_certificate: Certificate = None,
+    tls_key: Key = None,
+) -> None:
+    """Send one study to a running service and show the result."""
+    check_masks(masks, out)
+    from trabecula.patient import PatientContext
+    from trabecula.patient_file import read_patient_file
+    from trabecula.service.client import Client, ClientTls
+
+    context = read_patient_file(patient) if patient is not None else PatientContext()
+    tls = ClientTls(tls_ca, tls_certificate, tls_key) if tls_ca or tls_certificate else None
+    with Client(server, tls) as client:
+        send_and_show(client, paths, context, out, as_json, masks, quiet, idempotency_key)
+
+
+def send_and_show(
+    client: Client,
+    paths: Iterable[Path],
+    context: PatientContext,
+    out: Path | None,
+    as_json: bool = False,
+    masks: bool = False,
+    quiet: bool = False,
+    idempotency_key: str = "",
+) -> None:
+    """Submit, watch, fetch, print; ends the process unless the study was reported."""
+    files = study_files(paths)
+    screening_id = _send(client, files, context, masks, quiet, idempotency_key)
+    summary = _follow(client, screening_id, quiet)
+    if summary.HasField("failure"):
+        complain(summary.failure.code, f"{summary.failure.message} (screening {screening_id})")
+        raise typer.Exit(ExitCode.BAD_INPUT if summary.failure.input_error else ExitCode.OTHER)
+    _, report = client.get(screening_id)
+    if report is None:
+        complain("cancelled", f"The screening was cancelled (screening {screening_id})")
+        raise typer.Exit(ExitCode.OTHER)
+    if out is not None:
+        _fetch(client, screening_id, summary, out)
+    _show(report, out, as_json)
+
+
+def study_files(paths: Iterable[Path]) -> list[Path]:
+    """Every file below the paths, in a stable order; whether it is DICOM is for the service to say.
+
+    Raises:
+        NoDicomFound: if there is no file at all.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            below = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
+            files += sorted(each for each in below if each.is_file() and each.stat().st_size > 0)
+        else:
+            files.append(path)
+    if not files:
+        raise NoDicomFound
+    return files
+
+
+def _send(
+    client: Client, files: list[Path], context: PatientContext, masks: bool, quiet: bool, idempotency_key: str
+) -> str:
+    from trabecula.cli.terminal import byte_bar
+
+    total_bytes = sum(path.stat().st_size for path in files)
+    with byte_bar(f"{len(files)} files", total_bytes, quiet) as sent:
+        return client.submit(files, context, want_masks=masks, idempotency_key=idempotency_key or None, sent=sent)
+
+
+def _follow(client: Client, screening_id: str, quiet: bool) -> pb.ScreeningSummary:
+    from trabecula.cli.terminal import stage_bars
+    from trabecula.service.messages import stage_from_proto
+
+    with stage_bars(quiet) as bars:
+        for summary in client.watch(screening_id):
+            stage = stage_from_proto(summary.progress.stage)
+            if stage is not None:
+                bars(stage, summary.progress.fraction)
+        if not summary.HasField("failure"):
+            bars.finish()
+    return summary
+
+
+def _fetch(client: Client, screening_id: str, summary: pb.ScreeningSummary, out: Path) -> None:
+    from trabecula.service.messages import kind_from_proto
+
+    out.mkdir(parents=True, exist_ok=True)
+    for number in summary.documents:
+        kind = kind_from_proto(number)
+        client.save_document(screening_id, kind, out / kind.value)
+
+
+def _show(report: ScreeningReport, out: Path | None, as_json: bool) -> None:
+    from trabecula.cli.screen import print_places
+    from trabecula.cli.tables import print_report
+    from trabecula.cli.terminal import console
+    from trabecula.outputs.report_json import to_json
+
+    if as_json:
+        typer.echo(to_json(report), nl=False)
+    else:
+        print_report(report, console())
+        print_places(out)
+    if report.refusals:
+        raise typer.Exit(ExitCode.REFUSED)

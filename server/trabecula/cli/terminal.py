@@ -1,0 +1,79 @@
+"""Consoles and progress bars; quiet and plain when no terminal looks on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+from trabecula.outcome import Stage
+
+PIPE_WIDTH = 120
+"""Columns when the output goes to a file or pipe."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that honours NO_COLOR and keeps tables whole in pipes."""
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:
+        made.width = PIPE_WIDTH
+    return made
+
+
+class StageBars:
+    """One bar over all stages: each counts alike, the name says which one runs."""
+
+    def __init__(self, progress: Progress, shown: Console) -> None:
+        self._progress = progress
+        self._console = shown
+        self._stages = list(Stage)
+        self._last: Stage | None = None
+        self._task = progress.add_task("waiting", total=len(self._stages))
+
+    def __call__(self, stage: Stage, fraction: float) -> None:
+        if stage is not self._last and not self._console.is_terminal:
+            self._console.print(stage.value)
+        self._last = stage
+        self._progress.update(self._task, description=stage.value, completed=self._stages.index(stage) + fraction)
+
+    def finish(self) -> None:
+        """Fill the bar."""
+        self._progress.update(self._task, description="done", completed=len(self._stages))
+
+
+@contextmanager
+def stage_bars(quiet: bool) -> Iterator[StageBars]:
+    """Progress of a screening on standard error."""
+    shown = console(stderr=True)
+    shown.quiet = quiet
+    columns = (TextColumn("{task.description:<14}"), BarColumn(40), TimeElapsedColumn())
+    with Progress(*columns, console=shown, disable=quiet or not shown.is_terminal) as progress:
+        yield StageBars(progress, shown)
+
+
+@contextmanager
+def byte_bar(label: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar of bytes on standard error; the value is told each piece's size."""
+    shown = console(stderr=True)
+    shown.quiet = quiet
+    columns = (TextColumn(f"{label:<14}"), BarColumn(40), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=shown, disable=quiet or not shown.is_terminal) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda size: progress.advance(task, size)
+    if not shown.is_terminal:
+        shown.print(f"{label}: {total / 1e6:.1f} MB")
+
+
+@contextmanager
+def fraction_bar(label: str, quiet: bool) -> Iterator[Callable[[float], None]]:
+    """A bar on standard error; the value is told the fraction done."""
+    shown = console(stderr=True)
+    shown.quiet = quiet
+    columns = (TextColumn(f"{label:<14}"), BarColumn(40), TimeElapsedColumn())
+    with Progress(*columns, console=shown, disable=quiet or not shown.is_terminal) as progress:
+        task = progress.add_task(label, total=1.0)
+        yield lambda fraction: progress.update(task, completed=fraction)
+    if not shown.is_terminal:
+        shown.print(label)

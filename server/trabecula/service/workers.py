@@ -1,0 +1,24 @@
+"""Which runner the settings ask for."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from trabecula.config import Settings
+from trabecula.service.process_runner import ProcessRunner
+from trabecula.service.work import Perform, Runner, ThreadRunner
+
+
+def make_runner(settings: Settings) -> Runner:
+    """Workers with the real engine; the models are loaded when the runner starts, in its own processes or threads."""
+    make_perform = partial(_load_perform, settings)
+    if settings.worker_kind == "thread":
+        return ThreadRunner(make_perform, settings.workers)
+    return ProcessRunner(make_perform, settings.workers)
+
+
+def _load_perform(settings: Settings) -> Perform:
+    # Imported here: with worker processes the service itself needs neither models nor onnxruntime.
+    from trabecula.service.engine import load_perform
+
+    return load_perform(settings)
