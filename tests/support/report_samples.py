@@ -229,7 +229,9 @@ def assessment() -> Assessment:
         drivers=(
             Driver("bone", "Lumbar equivalent density is above the osteoporosis cut-off", 88.1, "mg/cm3", 80.0, "vbmd"),
             Driver("bone", "Lumbar equivalent density is below the low-density cut-off", 88.1, "mg/cm3", 120.0, "vbmd"),
-            Driver("muscle", "Muscle attenuation at T12 is just under the cut-off", 33.1, "HU", 33.17, "smd.t12.female"),
+            Driver(
+                "muscle", "Muscle attenuation at T12 is just under the cut-off", 33.1, "HU", 33.17, "smd.t12.female"
+            ),
             Driver("fat", "Visceral to subcutaneous fat ratio is reported without a class", 0.731, None, None, "vat"),
         ),
         confidence=Confidence.MODERATE,
@@ -424,9 +426,7 @@ def refused_without_study() -> ScreeningReport:
         series=(),
         models=(),
         patient=PatientContext(),
-        refusals=(
-            Refusal(RefusalCode.NOT_CT, Stage.IMAGING, "The images are MR, not CT.", "Send a CT of the chest."),
-        ),
+        refusals=(Refusal(RefusalCode.NOT_CT, Stage.IMAGING, "The images are MR, not CT.", "Send a CT of the chest."),),
     )
 
 

@@ -143,7 +143,10 @@ def _parts(hint: Any) -> Iterator[Any]:
 
 
 def _annotate(target: dict[str, Any], cls: type) -> None:
-    target["description"] = inspect.cleandoc(cls.__doc__ or cls.__name__)
+    text = inspect.cleandoc(cls.__doc__ or "")
+    target.pop("description", None)
+    if text and not text.startswith(f"{cls.__name__}("):  # not the signature that dataclass writes for want of words
+        target["description"] = text
     texts = _field_docstrings(cls)
     for name, field in target.get("properties", {}).items():
         if name in texts:

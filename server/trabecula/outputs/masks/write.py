@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK
 
 from trabecula.anatomy import Anatomy, LabelMeaning
 from trabecula.geometry import Geometry
@@ -28,14 +28,16 @@ def write_masks(anatomy: Anatomy, out: Path) -> None:
         OSError: if the disk does not take the files.
     """
     labels = with_sides(anatomy)
-    sitk.WriteImage(_image(labels, anatomy.geometry), str(out / VOLUME_FILE), useCompression=True, compressionLevel=4)
-    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
-    rows = [_row(meaning_with_sides(int(label))) for label in present]
+    SimpleITK.WriteImage(
+        _image(labels, anatomy.geometry), str(out / VOLUME_FILE), useCompression=True, compressionLevel=4
+    )
+    present = sorted(set().union(*(np.unique(plane).tolist() for plane in labels)))
+    rows = [_row(meaning_with_sides(label)) for label in present]
     (out / LABELS_FILE).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
-def _image(labels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], geometry: Geometry) -> sitk.Image:
-    image = sitk.GetImageFromArray(labels)
+def _image(labels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], geometry: Geometry) -> SimpleITK.Image:
+    image = SimpleITK.GetImageFromArray(labels)
     k_mm, j_mm, i_mm = geometry.spacing_mm
     image.SetSpacing((i_mm, j_mm, k_mm))
     image.SetOrigin(tuple(float(value) for value in geometry.affine[:3, 3]))

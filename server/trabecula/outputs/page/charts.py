@@ -86,14 +86,11 @@ def _density_cutoffs(report: ScreeningReport) -> list[float]:
 
 def _zones(axis: Axis, cutoffs: list[float]) -> tuple[Zone, ...]:
     edges = [axis.low, *cutoffs, axis.high]
+    names = [("rest", "")] * (len(edges) - 1)
     if len(cutoffs) == 2:
-        tones, labels = ("lowest", "low", "rest"), ("osteoporosis range", "low range", "above the low range")
-    else:
-        tones, labels = ("rest",) * len(edges), ("",) * len(edges)
-    return tuple(
-        Zone(axis.place(start), axis.place(end), tones[index], labels[index])
-        for index, (start, end) in enumerate(itertools.pairwise(edges))
-    )
+        names = [("lowest", "osteoporosis range"), ("low", "low range"), ("rest", "above the low range")]
+    pairs = zip(itertools.pairwise(edges), names, strict=True)
+    return tuple(Zone(axis.place(start), axis.place(end), tone, label) for (start, end), (tone, label) in pairs)
 
 
 @dataclass(frozen=True)

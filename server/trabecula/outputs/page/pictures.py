@@ -126,8 +126,7 @@ def _tissue_colours(tissue: Bytes) -> Bytes:
 
 def _data_uri(pixels: Bytes) -> str:
     buffer = io.BytesIO()
-    # no metadata, so that the same report gives the same page
-    imsave(buffer, np.ascontiguousarray(pixels), format="png", metadata={"Software": None})
+    imsave(buffer, np.ascontiguousarray(pixels), format="png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

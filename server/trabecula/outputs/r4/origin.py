@@ -38,7 +38,7 @@ def imaging_study(filing: Filing) -> Json | None:
     study = filing.report.study
     if study is None or filing.study_id is None:
         return None
-    identifiers = [{"system": codes.DICOM_UID, "value": f"urn:oid:{study.study_instance_uid}"}]
+    identifiers: list[Json] = [{"system": codes.DICOM_UID, "value": f"urn:oid:{study.study_instance_uid}"}]
     if study.accession_number:
         accession = codes.concept(codes.coding(codes.IDENTIFIER_TYPE, "ACSN", "Accession ID"))
         identifiers.append({"type": accession, "value": study.accession_number})
