@@ -53,8 +53,7 @@ def plan_grid(stack: Stack, limits: ImagingLimits) -> GridPlan | tuple[Refusal, 
     oblique_deg = math.degrees(math.acos(min(1.0, abs(float(normal[2])))))
     if oblique_deg > limits.max_oblique_deg:
         return (refuse(RefusalCode.NO_AXIAL_SERIES, f"Its slices stand {oblique_deg:.0f} degrees from axial."),)
-    slices = stack.slices if normal[2] > 0 else stack.slices[::-1]
-    slices, notices, refusals = _uniform_run(slices, limits)
+    slices, notices, refusals = _uniform_run(stack.slices, limits)
     refusals += _coverage(slices, limits)
     if refusals:
         return refusals
@@ -73,8 +72,7 @@ def _positions(slices: Sequence[Slice]) -> FloatArray:
 
 def _along(slices: Sequence[Slice]) -> FloatArray:
     """Position of each slice along the normal that looks towards the head, mm."""
-    normal = slice_normal(slices[0].frame.orientation)
-    along: FloatArray = _positions(slices) @ (normal if normal[2] > 0 else -normal)
+    along: FloatArray = _positions(slices) @ slice_normal(slices[0].frame.orientation)
     return along
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trabecula.imaging.facts import SeriesFacts
 from trabecula.imaging.grid import GridPlan, plan_grid
@@ -29,6 +30,7 @@ _PER_MM_THICK = -8.0
 _FULL_COVERAGE_MM = 350.0
 _COVERAGE_POINTS = 60.0
 _REFUSED = -1000.0
+_LAST = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,13 @@ class RankedStack:
         return sum(term.points for term in self.terms) if self.plan else _REFUSED
 
     @property
-    def order(self) -> tuple[float, int, int, str, str]:
-        """Sort key, best first; ties go to more slices, then the lower series number."""
-        first = self.stack.slices[0].instance
-        number = 1 << 30 if first.series_number is None else first.series_number
-        return (-self.score, -len(self.stack.slices), number, first.series_uid, first.sop_uid)
+    def order(self) -> tuple[Any, ...]:
+        """Sort key, best first; ties go to more slices, then to the lower series, acquisition and instance number."""
+        first = self.stack.slices[0]
+        instance = first.instance
+        number = _LAST if instance.series_number is None else instance.series_number
+        keys = (number, first.frame.split_keys, instance.instance_number, instance.series_uid, instance.sop_uid)
+        return (-self.score, -len(self.stack.slices), *keys)
 
 
 def rank(stack: Stack, facts: SeriesFacts, limits: ImagingLimits) -> RankedStack:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trabecula.geometry import FloatArray
 from trabecula.imaging.instance import Instance, Slice, Vector
 from trabecula.imaging.nature import nature_of
 
@@ -54,12 +55,15 @@ def build_stacks(instances: Iterable[Instance]) -> list[Stack]:
     return [stack for group in groups.values() for stack in _split(group)]
 
 
-def slice_normal(orientation: Vector) -> np.ndarray:
-    """Unit normal of the image plane: row direction x column direction."""
+def slice_normal(orientation: Vector) -> FloatArray:
+    """Unit normal of the image plane, its largest component positive, so that mirrored images sort alike."""
     values = np.asarray(orientation, dtype=np.float64)
-    normal = np.cross(values[:3], values[3:])
+    normal: FloatArray = np.cross(values[:3], values[3:])
     length = float(np.linalg.norm(normal))
-    return normal / length if length > 0 else normal
+    if length == 0:
+        return normal
+    unit: FloatArray = normal / length * np.sign(normal[np.argmax(np.abs(normal))])
+    return unit
 
 
 def _index_of(orientation: Vector, known: list[Vector]) -> int:
