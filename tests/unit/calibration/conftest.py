@@ -11,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+
 from trabecula.anatomy import Anatomy, Level, Structure, VertebraInstance, VertebraPart, vertebra_label
 from trabecula.bone.vertebra import VertebraMeasurement
 from trabecula.calibration.model import CalibrationModel, load_calibration
@@ -31,7 +32,7 @@ class BlockPatient:
     The scanner shows ``(true - offset_hu) / gain`` plus noise.
     """
 
-    fat_hu: float = -106.0
+    fat_hu: float = -107.0
     muscle_hu: float = 52.0
     blood_hu: float = 42.0
     organ_hu: float = 30.0
@@ -70,7 +71,7 @@ class BlockPatient:
         stack = np.repeat(labels[None], SHAPE[0], axis=0)
         vertebrae = tuple(
             VertebraInstance(
-                level, 1.0, tuple(geometry.index_to_lps((2.0 + 2.5 * n, 120.0, 120.0))), (0, 0, 1), (0, -1, 0), True
+                level, 1.0, tuple(geometry.index_to_lps((2.0 + 2.0 * n, 120.0, 120.0))), (0, 0, 1), (0, -1, 0), True
             )
             for n, level in enumerate(LEVELS)
         )

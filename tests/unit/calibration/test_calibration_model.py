@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from trabecula.calibration.calibration import ReferenceTissue
 from trabecula.calibration.model import Beam, CalibrationModel, Line, Observation, load_calibration
 from trabecula.errors import ModelChecksumMismatch, ModelError
@@ -88,9 +89,7 @@ def numpy_line(observations: list[Observation]) -> Line:
     return Line(gain, offset, covariance[0, 0], covariance[1, 1], covariance[0, 1])
 
 
-observation = st.builds(
-    Observation, st.floats(-1100, 400), st.floats(-1100, 400), st.floats(1.0, 400.0)
-)
+observation = st.builds(Observation, st.floats(-1100, 400), st.floats(-1100, 400), st.floats(1.0, 400.0))
 apart = st.lists(observation, min_size=2, max_size=7).filter(
     lambda many: max(o.measured_hu for o in many) - min(o.measured_hu for o in many) > 50
 )

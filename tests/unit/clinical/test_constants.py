@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from trabecula.clinical import load_constants, parse_constants
 from trabecula.errors import ClinicalDataError
 
@@ -54,14 +55,22 @@ def test_lower_thoracic_line_goes_through_both_cut_off_pairs() -> None:
 
 
 def test_values_come_out_typed() -> None:
-    text = ENTRY + '[a.row]\nvalue = { n = 1, t = "x", f = true, l = [1, 2] }\nunit = "1"\nsource = "y"\nverified = false\n'
+    text = (
+        ENTRY
+        + '[a.row]\nvalue = { n = 1, t = "x", f = true, l = [1, 2] }\nunit = "1"\nsource = "y"\nverified = false\n'
+    )
     constants = parse_constants(text)
     assert constants.number("a.b") == 2.0
     row = constants.row("a.row")
     assert (row.number("n"), row.text("t"), row.flag("f"), row.numbers("l")) == (1.0, "x", True, (1.0, 2.0))
     assert [c.id for c in constants.table("a")] == ["a.b", "a.row"]
     assert constants["a.b"].verified
-    for wrong in (lambda: row.number("t"), lambda: row.number("f"), lambda: constants.text("a.b"), lambda: row.text("?")):
+    for wrong in (
+        lambda: row.number("t"),
+        lambda: row.number("f"),
+        lambda: constants.text("a.b"),
+        lambda: row.text("?"),
+    ):
         with pytest.raises(ClinicalDataError):
             wrong()
 
