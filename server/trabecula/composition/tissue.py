@@ -1,0 +1,223 @@
+"""Muscle and fat in one axial slab: the one source of both the areas and the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage as ndi
+
+from trabecula.anatomy import BODY_LABEL_BASE, Anatomy, LabelArray, Structure
+from trabecula.calibration.calibration import Calibration
+from trabecula.clinical import ClinicalConstants
+from trabecula.composition.rules import TissueRules, tissue_rules
+from trabecula.imaging.study import CtVolume
+
+BoolPlane = npt.NDArray[np.bool_]
+FloatPlane = npt.NDArray[np.float32]
+TissueMap = npt.NDArray[np.uint8]
+
+
+class Tissue(IntEnum):
+    """Values of a tissue map."""
+
+    NONE = 0
+    MUSCLE = 1
+    IMAT = 2
+    """Intermuscular fat: fat inside the muscle compartment."""
+    SAT = 3
+    """Subcutaneous fat."""
+    VAT = 4
+    """Visceral fat: fat inside the wall of trunk and abdomen."""
+
+
+_NOT_BODY: Final = (Structure.OUTSIDE, Structure.TABLE)
+_INNER: Final = (
+    Structure.CAVITY,
+    Structure.LUNG,
+    Structure.TRACHEA,
+    Structure.HEART,
+    Structure.AORTA,
+    Structure.LIVER,
+    Structure.SPLEEN,
+    Structure.KIDNEY,
+)
+_BONE: Final = (Structure.RIB, Structure.OTHER_BONE)
+_GAS_DEPTH_MM: Final = 8.0
+"""Gas nearer to the surface than this is outside air in a fold, or in the skin."""
+_SPINE: Final = (Structure.SPINAL_CANAL, Structure.INTERVERTEBRAL_DISC)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One axial slab brought to a plane. All arrays are (J, I)."""
+
+    hu: FloatPlane
+    """Mean calibrated attenuation over the slab."""
+    labels: LabelArray
+    pixel_mm: tuple[float, float]
+
+    @property
+    def pixel_cm2(self) -> float:
+        return self.pixel_mm[0] * self.pixel_mm[1] / 100.0
+
+
+def slab_plane(
+    volume: CtVolume, anatomy: Anatomy, slice_index: int, rules: TissueRules, calibration: Calibration | None = None
+) -> Plane:
+    """The slab about a slice: attenuation averaged over an odd number of slices, about ``slab_mm`` thick.
+
+    Averaging over the thickness that published cut-offs were read at keeps the noise of thin slices from
+    throwing pixels out of the windows.
+    """
+    spacing = volume.geometry.spacing_mm
+    side = max(0, int((rules.slab_mm / spacing[0] - 1.0) / 2.0 + 0.5))
+    low, high = max(0, slice_index - side), min(volume.geometry.shape[0], slice_index + side + 1)
+    hu = volume.hu[low:high].mean(axis=0, dtype=np.float32)
+    if calibration is not None:
+        hu = hu * np.float32(calibration.gain) + np.float32(calibration.offset_hu)
+    return Plane(hu, anatomy.labels[slice_index], (spacing[1], spacing[2]))
+
+
+def tissue_map(
+    volume: CtVolume,
+    anatomy: Anatomy,
+    slice_index: int,
+    constants: ClinicalConstants,
+    calibration: Calibration | None = None,
+) -> TissueMap:
+    """Muscle and fat of the slab about an axial slice.
+
+    Args:
+        volume: CT numbers.
+        anatomy: labels on the same grid; coarse outlines will do, attenuation refines them.
+        slice_index: k of the slice.
+        constants: clinical data.
+        calibration: its gain and offset are applied before the windows; None leaves HU as on the scan.
+
+    Returns:
+        (J, I) :class:`Tissue` values.
+    """
+    rules = tissue_rules(constants)
+    return tissue_of(slab_plane(volume, anatomy, slice_index, rules, calibration), rules)
+
+
+def tissue_of(plane: Plane, rules: TissueRules) -> TissueMap:
+    """Muscle and fat of one plane; see :func:`tissue_map`."""
+    found = np.zeros(plane.hu.shape, dtype=np.uint8)
+    body = body_outline(plane, rules)
+    if not body.any():
+        return found
+    box = ndi.find_objects(body.astype(np.uint8))[0]
+    cut = Plane(plane.hu[box], plane.labels[box], plane.pixel_mm)
+    found[box] = _classify(cut, body[box], rules)
+    return found
+
+
+def body_outline(plane: Plane, rules: TissueRules) -> BoolPlane:
+    """The trunk in the plane, filled: the largest piece that is denser than air and labelled as body."""
+    labelled = ~np.isin(plane.labels, _NOT_BODY)
+    near = _grown(labelled, 3.0, plane.pixel_mm)
+    dense = (plane.hu > rules.body_above_hu) & near
+    pieces, count = ndi.label(dense)
+    if count == 0:
+        return np.zeros(plane.hu.shape, dtype=bool)
+    largest = np.bincount(pieces.ravel())[1:].argmax() + 1
+    return np.asarray(ndi.binary_fill_holes(pieces == largest))
+
+
+def _classify(plane: Plane, body: BoolPlane, rules: TissueRules) -> TissueMap:
+    hu, mm = plane.hu, plane.pixel_mm
+    depth = _distance_inside(body, mm)
+    gas = body & (hu < rules.gas_below_hu)
+    bone, spine = _bone(plane, body, rules)
+    inner = _inner(plane, body, gas, bone | spine, rules)
+    wall = body & ~inner & ~bone & ~spine
+    fat = (hu >= rules.fat_hu[0]) & (hu <= rules.fat_hu[1])
+    muscle = wall & (depth > rules.skin_mm) & (hu >= rules.muscle_hu[0]) & (hu <= rules.muscle_hu[1])
+    muscle = _without_specks(muscle & ~_cartilage(plane, bone | spine, rules), rules.min_muscle_mm2, mm)
+    compartment = _closed(muscle, rules.compartment_mm, mm) & wall
+    fascia = ndi.binary_fill_holes(_closed(muscle | inner | spine | bone, rules.fascia_mm, mm))
+    away_from_gas = ~_grown(gas, rules.gas_rim_mm, mm)
+    found = np.zeros(hu.shape, dtype=np.uint8)
+    found[fat & body & ~fascia & (depth > rules.surface_mm)] = Tissue.SAT
+    found[fat & inner & away_from_gas] = Tissue.VAT
+    found[fat & compartment & away_from_gas] = Tissue.IMAT
+    found[muscle] = Tissue.MUSCLE
+    return found
+
+
+def _bone(plane: Plane, body: BoolPlane, rules: TissueRules) -> tuple[BoolPlane, BoolPlane]:
+    """(ribs and other bone, spine with canal and discs), with the rim that cortex smears into."""
+    spine = np.isin(plane.labels, _SPINE) | (plane.labels >= BODY_LABEL_BASE)
+    bone = np.isin(plane.labels, _BONE)
+    dense = body & (plane.hu > rules.bone_above_hu) & ~np.isin(plane.labels, _INNER)
+    # Cortex is a ring: its filling is marrow, which has muscle's attenuation.
+    ring = ndi.binary_fill_holes(_closed(dense, 1.5, plane.pixel_mm))
+    bone = _grown((bone & _grown(ring, 1.5, plane.pixel_mm)) | ring, rules.bone_rim_mm, plane.pixel_mm)
+    spine = ndi.binary_fill_holes(_closed(spine, 3.0, plane.pixel_mm))
+    return bone & body & ~spine, np.asarray(spine)
+
+
+def _inner(plane: Plane, body: BoolPlane, gas: BoolPlane, bone: BoolPlane, rules: TissueRules) -> BoolPlane:
+    """Everything inside the wall: labelled cavity and organs, the gas in them, and what lies between.
+
+    In front of the spine trunk and abdomen are convex, so gaps that a coarse model leaves between organs are
+    filled along rows and columns. Behind it the paravertebral gutters are not, and labels alone count.
+    """
+    seeds = np.isin(plane.labels, _INNER) | (gas & (_distance_inside(body, plane.pixel_mm) > _GAS_DEPTH_MM))
+    seeds = _without_specks(seeds, rules.min_muscle_mm2, plane.pixel_mm)
+    inner = ndi.binary_fill_holes(_closed(seeds, rules.compartment_mm, plane.pixel_mm))
+    rows = np.flatnonzero((plane.labels >= BODY_LABEL_BASE).any(axis=1))
+    front = int(rows[0]) if rows.size else 0
+    inner[:front] = _between_ends(_between_ends(inner[:front]).T).T
+    return np.asarray(inner & body & ~bone)
+
+
+def _between_ends(mask: BoolPlane) -> BoolPlane:
+    """Each row filled between its first and last True."""
+    return np.asarray(np.maximum.accumulate(mask, axis=1) & np.maximum.accumulate(mask[:, ::-1], axis=1)[:, ::-1])
+
+
+def _cartilage(plane: Plane, bone: BoolPlane, rules: TissueRules) -> BoolPlane:
+    """Costal cartilage: denser than muscle over its whole width, in front of the spine."""
+    smooth = ndi.gaussian_filter(plane.hu, [1.5 / mm for mm in plane.pixel_mm])
+    core = (smooth > rules.cartilage_above_hu) & (plane.hu <= rules.bone_above_hu) & ~bone
+    front = np.zeros(plane.hu.shape, dtype=bool)
+    front[: int(plane.hu.shape[0] * 0.6)] = True
+    return _grown(_opened(core & front, 1.5, plane.pixel_mm), 1.5, plane.pixel_mm)
+
+
+def _distance_inside(mask: BoolPlane, pixel_mm: tuple[float, float]) -> npt.NDArray[np.float64]:
+    """Distance in mm of each inside pixel from the outline."""
+    distance: npt.NDArray[np.float64] = ndi.distance_transform_edt(np.pad(mask, 1), sampling=pixel_mm)[1:-1, 1:-1]
+    return distance
+
+
+def _grown(mask: BoolPlane, by_mm: float, pixel_mm: tuple[float, float]) -> BoolPlane:
+    if not mask.any():
+        return mask
+    return np.asarray(ndi.distance_transform_edt(~mask, sampling=pixel_mm) <= by_mm)
+
+
+def _closed(mask: BoolPlane, by_mm: float, pixel_mm: tuple[float, float]) -> BoolPlane:
+    """Morphological closing by a disc, also near the edge of the picture."""
+    pad = int(np.ceil(by_mm / min(pixel_mm))) + 1
+    grown = _grown(np.pad(mask, pad), by_mm, pixel_mm)
+    return np.asarray(ndi.distance_transform_edt(grown, sampling=pixel_mm) > by_mm)[pad:-pad, pad:-pad] | mask
+
+
+def _opened(mask: BoolPlane, by_mm: float, pixel_mm: tuple[float, float]) -> BoolPlane:
+    return _grown(_distance_inside(mask, pixel_mm) > by_mm, by_mm, pixel_mm) & mask
+
+
+def _without_specks(mask: BoolPlane, min_mm2: float, pixel_mm: tuple[float, float]) -> BoolPlane:
+    pieces, count = ndi.label(mask)
+    if count == 0:
+        return mask
+    areas = np.bincount(pieces.ravel()) * pixel_mm[0] * pixel_mm[1]
+    areas[0] = 0.0
+    return np.asarray((areas >= min_mm2)[pieces])
