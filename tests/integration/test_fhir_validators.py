@@ -79,8 +79,20 @@ def faults(verdict: dict[str, list[Json]], resource: Json) -> Iterator[str]:
 
 
 def judged(named: dict[str, Json]) -> dict[str, list[str]]:
-    verdicts = run("validate.cjs", named)
-    return {name: list(faults(verdicts[name], named[name])) for name in named}
+    """Faults of each resource; of a bundle also of every resource in it by itself.
+
+    Inside a bundle Medplum passes over invariants on choice types, obs-6 among them.
+    """
+    parts = {
+        name: [resource, *(entry["resource"] for entry in resource.get("entry", []))]
+        for name, resource in named.items()
+    }
+    flat = {f"{name}#{index}": part for name, found in parts.items() for index, part in enumerate(found)}
+    verdicts = run("validate.cjs", flat)
+    found: dict[str, list[str]] = {name: [] for name in named}
+    for key, verdict in verdicts.items():
+        found[key.split("#")[0]].extend(faults(verdict, flat[key]))
+    return found
 
 
 def broken(change: str) -> Json:
