@@ -55,6 +55,8 @@ class InputSpec(_Part):
     std_hu: Positive
     size_multiple: Voxels
     """Each side of the input must be a multiple of this."""
+    resampling: str | None = None
+    """How the training data came to this spacing, in words; not read by the server."""
     pad_hu: Finite
     """Fills up to the multiple."""
     max_patch: tuple[Voxels, Voxels, Voxels] | None

@@ -21,6 +21,7 @@ _MAX_MOVE = 2
 _CANAL_BEHIND_MM = (10.0, 34.0)
 _SMOOTHING_MM = 15.0
 _PRESENT = 0.12
+_RECENTRE = 3
 _BACK_MM = np.array([0.0, 20.0, 0.0])
 """Towards the canal, where none was found."""
 
@@ -95,15 +96,19 @@ def find_column(coarse: Prediction, settings: ColumnSettings) -> Column | None:
     run = _longest_run(strength, max(1, round(settings.bridge_mm / grid.spacing_mm[0])))
     if run is None or (run.stop - run.start) * grid.spacing_mm[0] < settings.min_length_mm:
         return None
-    centre = _centres(body, grid, path, run, settings.body_radius_mm, behind_mm=0.0)
-    behind = _centres(canal, grid, path, run, settings.body_radius_mm, behind_mm=22.0)
     height = grid.start_mm[0] + np.arange(run.start, run.stop) * grid.spacing_mm[0]
-    line = _smooth_line(height, centre, grid.spacing_mm[0])
-    if line is None:
-        return None
+    middle = grid.to_mm(np.column_stack((rows[run], path[run])))[:, 1:]
+    line = None
+    for _ in range(_RECENTRE):
+        line = _smooth_line(height, _centres(body, grid, run, middle, settings.body_radius_mm), grid.spacing_mm[0])
+        if line is None:
+            return None
+        middle = line(height)
+    behind = _centres(canal, grid, run, middle + _BACK_MM[1:], settings.body_radius_mm)
     canal_line = _smooth_line(height, behind, grid.spacing_mm[0])
     # Half a voxel more at each end: the slices have thickness.
     rim = grid.spacing_mm[0] / 2
+    assert line is not None  # noqa: S101  (set in the loop above)
     return _as_column(np.array([height[0] - rim, height[-1] + rim]), line, canal_line)
 
 
@@ -161,15 +166,13 @@ def _longest_run(strength: FloatVolume, bridge: int) -> slice | None:
     return slice(int(inside[0]), int(inside[-1]) + 1)
 
 
-def _centres(
-    probability: FloatVolume, grid: Grid, path: npt.NDArray[np.intp], run: slice, radius_mm: float, behind_mm: float
-) -> FloatArray:
-    """(n, 3): weighted centre (j, i) mm near the path in each slice of the run, and its weight."""
+def _centres(probability: FloatVolume, grid: Grid, run: slice, middle_mm: FloatArray, radius_mm: float) -> FloatArray:
+    """(n, 3): weighted centre (j, i) mm near a given place in each slice of the run, and its weight."""
     j_mm = grid.start_mm[1] + np.arange(grid.shape[1]) * grid.spacing_mm[1]
     i_mm = grid.start_mm[2] + np.arange(grid.shape[2]) * grid.spacing_mm[2]
     out = np.zeros((run.stop - run.start, 3))
     for row, k in enumerate(range(run.start, run.stop)):
-        j0, i0 = j_mm[path[k, 0]] + behind_mm, i_mm[path[k, 1]]
+        j0, i0 = middle_mm[row]
         near = (j_mm[:, None] - j0) ** 2 + (i_mm[None, :] - i0) ** 2 <= radius_mm**2
         weight = np.where(near & (probability[k] > 0.25), probability[k], 0.0)
         total = float(weight.sum())

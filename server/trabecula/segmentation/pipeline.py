@@ -28,8 +28,9 @@ from trabecula.segmentation.labels import Cleaned, scan_labels
 from trabecula.segmentation.levels import Naming, VertebraEvidence, name_levels
 from trabecula.segmentation.predict import Prediction, Predictor
 from trabecula.segmentation.resample import Grid, Triple, resample_hu, scan_directions
+from trabecula.segmentation.ribs import rib_volumes_mm3
 from trabecula.segmentation.settings import FINE_LEVELS, FineBoxSettings, SegmentationSettings
-from trabecula.segmentation.vertebrae import cut_planes, keep_vertebrae, rib_volumes_mm3
+from trabecula.segmentation.vertebrae import cut_planes, keep_vertebrae
 
 _COARSE_SHARE = (0.05, 0.45)
 _FINE_SHARE = (0.50, 0.85)
@@ -91,7 +92,7 @@ def _read_spine(
     segments = find_segments(profile, settings.column)
     if not segments:
         return None
-    ribs = rib_volumes_mm3(column, segments, [coarse] if fine is None else [coarse, fine])
+    ribs = rib_volumes_mm3(coarse, column, segments)
     evidence = [
         VertebraEvidence(_segment_level(profile, segment), rib, segment.cut_head and segment.cut_foot)
         for segment, rib in zip(segments, ribs, strict=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from trabecula.anatomy import LabelArray
 from trabecula.geometry import FloatArray, Geometry
@@ -91,21 +92,23 @@ def linear_weights(source: Grid, target: Grid, axis: int) -> FloatVolume:
 def resample_hu(volume: CtVolume, target: Grid) -> FloatVolume:
     """CT numbers on a model's grid, float32 HU, clipped to -1024 .. 3071 before filtering.
 
-    Works slab by slab; no floating copy of the scan is made.
+    Works slab by slab; no floating copy of the scan is made. Sparse products, because dense ones would start the BLAS
+    library's threads, which wait for each other when the machine is busy.
     """
     source = Grid.of_scan(volume.geometry)
     along_k, along_j, along_i = (linear_weights(source, target, axis) for axis in range(3))
     j0, j1 = _span(along_j)
     i0, i1 = _span(along_i)
-    along_j, along_i_t = along_j[:, j0:j1], np.ascontiguousarray(along_i[:, i0:i1].T)
+    weights_j, weights_i = sparse.csr_array(along_j[:, j0:j1]), sparse.csr_array(along_i[:, i0:i1])
     out = np.empty(target.shape, dtype=np.float32)
     for first in range(0, target.shape[0], _SLAB):
         rows = along_k[first : first + _SLAB]
         k0, k1 = _span(rows)
         slab = volume.hu[k0:k1, j0:j1, i0:i1].astype(np.float32)
         np.clip(slab, _LOWEST_HU, _HIGHEST_HU, out=slab)
-        planes = (rows[:, k0:k1] @ slab.reshape(k1 - k0, -1)).reshape(len(rows), j1 - j0, i1 - i0)
-        out[first : first + _SLAB] = along_j @ planes @ along_i_t
+        planes = sparse.csr_array(rows[:, k0:k1]) @ slab.reshape(k1 - k0, -1)
+        for row, plane in enumerate(planes.reshape(len(rows), j1 - j0, i1 - i0), start=first):
+            out[row] = (weights_i @ np.ascontiguousarray((weights_j @ plane).T)).T
     return out
 
 
@@ -117,15 +120,29 @@ def interpolate_slabs(
     Yields:
         Slice of target planes and (C, planes, J', I').
     """
-    along_k, along_j, along_i = (linear_weights(source, target, axis) for axis in range(3))
-    along_i_t = np.ascontiguousarray(along_i.T)
-    count, _, rows, columns = channels.shape
+    along_k, along_j, along_i = (_between(source, target, axis) for axis in range(3))
     for first in range(0, target.shape[0], slab):
-        weights = along_k[first : first + slab]
-        k0, k1 = _span(weights)
-        part = np.ascontiguousarray(channels[:, k0:k1]).reshape(count, k1 - k0, rows * columns)
-        planes = (weights[:, k0:k1] @ part).reshape(count, len(weights), rows, columns)
-        yield slice(first, first + len(weights)), along_j @ planes @ along_i_t
+        low, share = along_k[0][first : first + slab], along_k[1][first : first + slab]
+        planes = channels[:, low]
+        planes += share[:, None, None] * (channels[:, np.minimum(low + 1, source.shape[0] - 1)] - planes)
+        yield slice(first, first + len(low)), _along(_along(planes, 2, *along_j), 3, *along_i)
+
+
+def _between(source: Grid, target: Grid, axis: int) -> tuple[npt.NDArray[np.intp], FloatVolume]:
+    """For each target voxel the source voxel below it and the share, 0 .. 1, of the next one."""
+    there = target.start_mm[axis] + np.arange(target.shape[axis]) * target.spacing_mm[axis]
+    place = np.clip((there - source.start_mm[axis]) / source.spacing_mm[axis], 0, source.shape[axis] - 1)
+    low = np.minimum(place.astype(np.intp), max(0, source.shape[axis] - 2))
+    return low, (place - low).astype(np.float32)
+
+
+def _along(values: FloatVolume, axis: int, low: npt.NDArray[np.intp], share: FloatVolume) -> FloatVolume:
+    out: FloatVolume = values.take(low, axis=axis)
+    step = values.take(np.minimum(low + 1, values.shape[axis] - 1), axis=axis)
+    step -= out
+    step *= share.reshape((-1,) + (1,) * (values.ndim - 1 - axis))
+    out += step
+    return out
 
 
 def nearest_index(source: Grid, target: Grid, axis: int) -> npt.NDArray[np.intp]:

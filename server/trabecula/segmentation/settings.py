@@ -43,7 +43,7 @@ class ColumnSettings:
     """A shorter column is no column."""
     bridge_mm: float = 44.0
     """Longest stretch without any vertebra that is still bridged."""
-    body_radius_mm: float = 26.0
+    body_radius_mm: float = 34.0
     """Vertebral body voxels lie within this distance of the centre line."""
     posterior_radius_mm: float = 75.0
     """Posterior elements lie within this distance of the centre line."""

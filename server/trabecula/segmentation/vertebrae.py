@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from trabecula.geometry import FloatArray
 from trabecula.segmentation.bundle import VERTEBRA_BODY, VERTEBRA_POSTERIOR
-from trabecula.segmentation.column import Column, sample
+from trabecula.segmentation.column import Column
 from trabecula.segmentation.instances import Segment
 from trabecula.segmentation.predict import Prediction
 from trabecula.segmentation.resample import Grid
@@ -21,11 +21,6 @@ InstanceMap = npt.NDArray[np.uint8]
 """0 no vertebra; n + 1 for the n-th segment, head to foot."""
 
 _CUT_TANGENT_MM = 8
-_RIB_LATERAL_MM = (18.0, 36.0)
-_RIB_ANTERIOR_MM = (-34.0, 6.0)
-_RIB_HEADWARD_MM = 6.0
-_RIB_FOOTWARD_MM = 6.0
-_STEP_MM = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,32 +79,6 @@ def spread(instances: InstanceMap, steps: int) -> InstanceMap:
     out = instances
     for _ in range(steps):
         out = np.where(out == 0, ndimage.maximum_filter(out, size=3), out)
-    return out
-
-
-def rib_volumes_mm3(
-    column: Column, segments: Sequence[Segment], predictions: Sequence[Prediction]
-) -> list[tuple[float, float]]:
-    """Volume of rib beside each body, where its ribs attach, on the patient's right and left.
-
-    The zone reaches from just above the upper disc to just below mid-body and does not go so far out that the rib of
-    the vertebra above, on its way down, comes into it.
-    """
-    lateral = np.arange(*_RIB_LATERAL_MM, _STEP_MM)
-    anterior = np.arange(*_RIB_ANTERIOR_MM, _STEP_MM)
-    a, b = (axis.ravel() for axis in np.meshgrid(anterior, lateral, indexing="ij"))
-    out = []
-    for segment in segments:
-        first = segment.head_mm - _RIB_HEADWARD_MM
-        rows = np.arange(first, segment.centre_mm + _RIB_FOOTWARD_MM, _STEP_MM)
-        rows = np.clip(np.round(rows), 0, len(column.points) - 1).astype(int)
-        sides = []
-        for sign in (-1.0, 1.0):
-            places = column.discs(a, sign * b)[rows]
-            rib = np.max([sample(p.of("rib"), p.grid, places) for p in predictions], axis=0)
-            sides.append((float((rib > 0.5).sum()) * _STEP_MM**3, float(places[..., 2].mean())))
-        sides.sort(key=lambda side: side[1])
-        out.append((sides[0][0], sides[1][0]))
     return out
 
 
