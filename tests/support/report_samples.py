@@ -237,6 +237,7 @@ def assessment() -> Assessment:
         confidence=Confidence.MODERATE,
         confidence_reasons=("Aortic blood was rejected as a calibration reference.", "L2 is fractured."),
         unknown_context=("glucocorticoids", "prior_fragility_fracture"),
+        density_cutoffs_mg_cm3=(80.0, 120.0),
     )
 
 
@@ -376,6 +377,7 @@ def not_classified() -> ScreeningReport:
             category=Category.NOT_CLASSIFIED,
             statement="Density ranges are not defined for pre-menopausal women under 50.",
             drivers=(),
+            density_cutoffs_mg_cm3=(),
         ),
         recommendations=(),
     )

@@ -51,7 +51,13 @@ def assess(
         confidence=grade,
         confidence_reasons=reasons,
         unknown_context=unknown,
+        density_cutoffs_mg_cm3=() if category is Category.NOT_CLASSIFIED else _cutoffs(constants),
     )
+
+
+def _cutoffs(constants: ClinicalConstants) -> tuple[float, float]:
+    lumbar = constants.row("levels.lumbar")
+    return lumbar.number("osteoporosis_below_mg_cm3"), lumbar.number("low_below_mg_cm3")
 
 
 def _category(verdict: Verdict, words: Wording) -> Category:

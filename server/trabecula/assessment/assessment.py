@@ -51,6 +51,8 @@ class Assessment:
     confidence_reasons: tuple[str, ...]
     unknown_context: tuple[str, ...]
     """Facts that would have mattered and are not known, e.g. ``sex``."""
+    density_cutoffs_mg_cm3: tuple[float, ...] = ()
+    """Cut-offs that the lumbar equivalent was compared with, rising: osteoporosis, low. Empty when none applies."""
 
 
 @dataclass(frozen=True)

@@ -221,6 +221,9 @@ def test_dxa_is_proposed_only_when_a_rule_says_so() -> None:
     }
     assert any("2020;10:2066-2077" in note["text"] for note in order["note"])
     assert resources(samples.not_classified(), "ServiceRequest") == []
+    first = samples.recommendations()[0]
+    both = replace(samples.reported(), recommendations=(first, replace(first, rule_id="uspstf", text="Screen.")))
+    assert [note["text"][:7] for note in one(both, "ServiceRequest")["note"]] == ["Confirm", "Screen."]
     assert resources(samples.refused(), "ServiceRequest") == []
 
 

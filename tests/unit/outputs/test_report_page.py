@@ -178,8 +178,8 @@ def test_text_from_outside_cannot_become_markup() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_density_chart_draws_what_the_assessment_compared_with(count: int) -> None:
-    drivers = tuple(replace(samples.assessment().drivers[0], cutoff=cutoff) for cutoff in (80.0, 120.0, 150.0)[:count])
-    report = replace(samples.reported(), assessment=replace(samples.assessment(), drivers=drivers))
+    cutoffs = (80.0, 120.0, 150.0)[:count]
+    report = replace(samples.reported(), assessment=replace(samples.assessment(), density_cutoffs_mg_cm3=cutoffs))
     chart = density_chart(report)
     assert chart is not None
     assert [text for _, text in chart.cutoffs] == ["80", "120", "150"][:count]

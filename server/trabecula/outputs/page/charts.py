@@ -60,7 +60,7 @@ def density_chart(report: ScreeningReport) -> DensityChart | None:
         return None
     value = density.lumbar_equivalent_mg_cm3
     error = density.lumbar_equivalent_standard_uncertainty_mg_cm3
-    cutoffs = _density_cutoffs(report)
+    cutoffs = [] if report.assessment is None else list(report.assessment.density_cutoffs_mg_cm3)
     reach = max([value + COVERAGE * (error or 0.0), 200.0, *cutoffs])
     axis = Axis(0.0, math.ceil(reach / 20) * 20, 20, 620)
     interval = None if error is None else (value - COVERAGE * error, value + COVERAGE * error)
@@ -75,13 +75,6 @@ def density_chart(report: ScreeningReport) -> DensityChart | None:
         interval=None if interval is None else (axis.place(interval[0]), axis.place(interval[1])),
         description=text,
     )
-
-
-def _density_cutoffs(report: ScreeningReport) -> list[float]:
-    """Cut-offs the density was compared with, as the assessment's own drivers tell them."""
-    drivers = () if report.assessment is None else report.assessment.drivers
-    found = {d.cutoff for d in drivers if d.domain == "bone" and d.unit == "mg/cm3" and d.cutoff is not None}
-    return sorted(found)
 
 
 def _zones(axis: Axis, cutoffs: list[float]) -> tuple[Zone, ...]:

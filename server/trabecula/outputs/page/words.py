@@ -106,7 +106,7 @@ def prose(text: str) -> str:
     """Units inside a sentence with their exponents raised."""
     for plain in ("mg/cm3", "mm3", "cm2/m2", "cm2"):
         text = text.replace(plain, unit(plain))
-    return text
+    return scale(text)
 
 
 def scale(text: str) -> str:

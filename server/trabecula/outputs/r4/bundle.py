@@ -39,7 +39,8 @@ def to_bundle(report: ScreeningReport, options: FhirOptions | None = None) -> Js
     results = [mean, *lumbar, *vertebrae, *composition, quality_observation(filing)]
     risk = [] if report.assessment is None else [risk_assessment(filing, report.assessment, [*lumbar, *composition])]
     summary = diagnostic_report(filing, results, risk[0] if risk else None)
-    orders = [dxa_request(filing, item, summary) for item in report.recommendations if item.action == DXA_ACTION]
+    due = [item for item in report.recommendations if item.action == DXA_ACTION]
+    orders = [dxa_request(filing, due, summary)] if due else []
     study = imaging_study(filing)
     made = [*results, *risk, summary, *orders]
     resources = [device(filing), *([] if study is None else [study]), *made, provenance(filing, made)]

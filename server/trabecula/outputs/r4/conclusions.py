@@ -111,11 +111,10 @@ def _presented_form(filing: Filing) -> Json:
     return {"presentedForm": [attachment]}
 
 
-def dxa_request(filing: Filing, recommendation: Recommendation, report: Json) -> Json:
-    """A draft proposal for a person to turn into an order."""
-    source = f"{recommendation.citation} (rule {recommendation.rule_id}, version {recommendation.rule_version})"
+def dxa_request(filing: Filing, due: Sequence[Recommendation], report: Json) -> Json:
+    """One draft proposal for a person to turn into an order, with the reasons of every rule that asks for it."""
     return {
-        **filing.head("ServiceRequest", recommendation.rule_id),
+        **filing.head("ServiceRequest", DXA_ACTION),
         "status": "draft",
         "intent": "proposal",
         "category": [codes.IMAGING_ORDER],
@@ -124,9 +123,11 @@ def dxa_request(filing: Filing, recommendation: Recommendation, report: Json) ->
         "authoredOn": filing.report.created_at,
         "requester": filing.device,
         "reasonReference": [resource_reference(report)],
-        "note": [
-            {"text": recommendation.text},
-            {"text": f"Because: {'; '.join(recommendation.because)}"},
-            {"text": source},
-        ],
+        "note": [{"text": _reason(recommendation)} for recommendation in due],
     }
+
+
+def _reason(recommendation: Recommendation) -> str:
+    because = f" Because: {'; '.join(recommendation.because)}." if recommendation.because else ""
+    rule = f"rule {recommendation.rule_id}, version {recommendation.rule_version}"
+    return f"{recommendation.text}{because} {recommendation.citation} ({rule})"
