@@ -73,12 +73,12 @@ gdcm.Trace.ErrorOff()
 
 
 def check_supported(pixels: PixelFormat) -> None:
-    """Raises UnsupportedTransferSyntax, or CorruptInstance where the pixel format is none that CT can have."""
+    """Raises UnsupportedTransferSyntax, or CorruptInstance where the sample size is none that DICOM knows."""
     syntax = pixels.transfer_syntax
     if syntax not in NATIVE and syntax not in _PLUGIN and syntax not in _GDCM:
         raise UnsupportedTransferSyntax(transfer_syntax=UID(syntax).name if UID(syntax).is_valid else "invalid")
-    if pixels.samples != 1 or pixels.bits_allocated not in (8, 16, 32) or pixels.photometric != "MONOCHROME2":
-        raise CorruptInstance("pixel format is not that of a CT image")
+    if pixels.bits_allocated not in (8, 16, 32) or pixels.bits_stored < 1:
+        raise CorruptInstance("sample size")
 
 
 def decode_frame(stored: bytes, pixels: PixelFormat) -> StoredArray:
@@ -100,7 +100,7 @@ def decode_frame(stored: bytes, pixels: PixelFormat) -> StoredArray:
             "columns": pixels.columns,
             "number_of_frames": 1,
             "samples_per_pixel": 1,
-            "photometric_interpretation": pixels.photometric,
+            "photometric_interpretation": "MONOCHROME2",
             "pixel_representation": int(pixels.signed),
             "bits_stored": pixels.bits_stored,
             "bits_allocated": pixels.bits_allocated,
@@ -160,7 +160,7 @@ def _gdcm(stored: bytes, pixels: PixelFormat) -> StoredArray:
     image.SetNumberOfDimensions(2)
     image.SetDimensions((pixels.columns, pixels.rows, 1))
     image.SetDataElement(element)
-    grey = gdcm.PhotometricInterpretation.GetPIType(pixels.photometric)
+    grey = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(pixels.transfer_syntax)))
     stored_bits = pixels.bits_stored

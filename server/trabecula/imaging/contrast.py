@@ -19,14 +19,13 @@ _INTO_VEIN = re.compile(
 )
 _WITHOUT = re.compile(
     r"\bwithout\b|\bw/?o\b|\bnon\W?(con\w*|enhanced)|\bno (iv )?con\w*|\bunenhanced\b|\bplain\b|\bnativ\w*|\bohne km\b"
-    r"|\bsans (inj\w*|contraste|pdc|iv)|\bsin (contraste|civ)\b|\bC-|\bsc\b|-C\b|\bNCCT\b|平扫",
+    r"|\bsans (inj\w*|contraste|pdc|iv)|\bsin (contraste|civ)\b|\bC-(?![A-Za-z])|(?<=\s)-C\b|\bNCCT\b|平扫",
     re.IGNORECASE,
 )
 _WITH = re.compile(
-    r"\bwith (iv )?con\w*|\bw/? ?con\w*|\bw/? ?iv\b|(?<!un)(?<!non-)(?<!non )\benhanced\b|\barteri\w*"
-    r"|\bven(ous|oes|ös)\w*"
-    r"|\bport(al|o)\w*|\bC\+|\+C\b|\bCE(CT)?\b|\bangio\w*|\bCTP?A\b|\bmit km\b|\bKM\b|\bavec (inj|contraste|iv)\w*"
-    r"|\bcon (contraste|civ)\b|增强",
+    r"\bw(ith)?/? ?(and|&|\+|or|/)? ?w(ithout\b|/?o\b)|\bwith (iv )?con\w*|\bw/? ?(con\w*|iv\b)"
+    r"|(?<!un)(?<!non-)(?<!non )\benhanced\b|\barteri\w*|\bven(ous|oes|ös)\w*|\bport(al|o)\w*|\bangio\w*|\bCTP?A\b"
+    r"|\bC\+|\+C\b|\bCE(CT)?\b|\bmit km\b|\bKM\b|\bavec (inj|contraste|iv)\w*|\bcon (contraste|civ)\b|增强",
     re.IGNORECASE,
 )
 

@@ -11,7 +11,8 @@ from trabecula.errors import InputError, LimitExceeded
 from trabecula.imaging.limits import ImagingLimits
 
 _MAGIC_OFFSET = 128
-_SNIFF_BYTES = 140
+_SNIFF_BYTES = 512
+_DIRECTORY_CLASS = b"1.2.840.10008.1.3.10\0"
 
 
 def find_dicom_files(paths: Sequence[Path], limits: ImagingLimits) -> list[Path]:
@@ -60,15 +61,13 @@ def _walk(paths: Sequence[Path]) -> Iterator[Path]:
 
 def _is_dicom(path: Path) -> bool:
     """Part 10 magic, or a bare data set that starts in group 0008 (old archives write those)."""
-    if path.name.upper() == "DICOMDIR":
-        return False
     try:
         with path.open("rb") as file:
             head = file.read(_SNIFF_BYTES)
     except OSError:
         return False
     if head[_MAGIC_OFFSET : _MAGIC_OFFSET + 4] == b"DICM":
-        return True
+        return _DIRECTORY_CLASS not in head and path.name.upper() != "DICOMDIR"
     bare_group = head[:2] in (b"\x08\x00", b"\x02\x00") and head[3:4] == b"\x00"
     explicit_vr = head[4:6].isalpha() and head[4:6].isupper()
     implicit_length = head[5:8] == b"\x00\x00\x00"

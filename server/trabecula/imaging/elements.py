@@ -14,6 +14,7 @@ from typing import TypeVar
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 _T = TypeVar("_T")
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
@@ -30,7 +31,11 @@ class Elements:
         if tag not in self._dataset:
             return "", b"", "<"
         element = self._dataset.get_item(tag)
-        if not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+        if not isinstance(element, RawDataElement):  # pydicom converts the character set on its own
+            value = element.value if element is not None and isinstance(element.value, str | list | MultiValue) else ""
+            text = value if isinstance(value, str) else "\\".join(map(str, value))
+            return "", text.encode("latin-1", "replace"), "<"
+        if not isinstance(element.value, bytes):
             return "", b"", "<"
         vr = element.VR
         if vr in (None, "UN"):

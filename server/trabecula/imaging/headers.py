@@ -114,6 +114,8 @@ def _guessed_syntax(dataset: Dataset) -> str:
 
 def _instance(path: Path, header: Elements, syntax: str, pixels_at: tuple[int, int], limits: ImagingLimits) -> Instance:
     offset, available = pixels_at
+    if not header.text(tags.SOP_CLASS) and not header.text(tags.MODALITY):
+        raise CorruptInstance("header names neither SOP class nor modality")
     return Instance(
         path=path,
         sop_class=header.text(tags.SOP_CLASS),

@@ -60,7 +60,7 @@ def take_in(paths: Sequence[Path], limits: ImagingLimits, on_fraction: Callable[
     _check_one_study(instances)
     ct = [one for one in instances if one.is_ct]
     others = tuple(one for one in instances if not one.is_ct)
-    _raise_if_damaged(faults, len(ct))
+    _raise_if_damaged(faults, len(ct) or len(others))
     unique = {one.sop_uid or str(one.path): one for one in ct}
     return Intake(tuple(unique.values()), others, _notices(len(ct) - len(unique), len(others), faults))
 

@@ -24,6 +24,7 @@ from trabecula.progress import ProgressListener, no_progress
 
 _HEADERS_DONE = 0.3
 """Share of the stage that headers take."""
+_CHATTY = ("pydicom", "pydicom.pixels.decoders.base", "openjpeg.decode")
 
 
 def read_study(
@@ -34,7 +35,7 @@ def read_study(
     Raises NoDicomFound, CorruptInstance, NoPixelData, ImplausibleSize, MixedPatients, MixedStudies,
     UnsupportedTransferSyntax, LimitExceeded, and whatever the listener raises. At most one volume is in memory.
     """
-    with _quiet_pydicom():
+    with _quiet_libraries():
         progress(Stage.IMAGING, 0.0)
         intake = take_in(paths, limits, lambda done: progress(Stage.IMAGING, _HEADERS_DONE * done))
         study = _best_series(intake, limits, progress)
@@ -46,7 +47,7 @@ def _best_series(intake: Intake, limits: ImagingLimits, progress: ProgressListen
     """Rank all stacks and decode the best one that decodes."""
     framed = [one for one in intake.instances if one.frames]
     if not framed:
-        return _no_ct(intake, limits)
+        return _nothing_to_rank(intake, limits)
     stacks = build_stacks(framed)
     ranked = sorted((rank(one, read_facts(one.middle, limits), limits) for one in stacks), key=lambda one: one.order)
     notices = intake.notices
@@ -99,11 +100,12 @@ def _most_telling(ranked: Sequence[RankedStack]) -> tuple[Refusal, ...]:
     return max(ranked, key=nearness).refusals
 
 
-def _no_ct(intake: Intake, limits: ImagingLimits) -> StudyRefused:
+def _nothing_to_rank(intake: Intake, limits: ImagingLimits) -> StudyRefused:
+    code = RefusalCode.NO_AXIAL_SERIES if intake.instances else RefusalCode.NOT_CT
     known = (*intake.instances, *intake.others)
     placed = next((Slice(one, one.frames[0]) for one in known if one.frames), None)
     identity = read_facts(placed, limits).identity if placed else None
-    return StudyRefused((refuse(RefusalCode.NOT_CT),), identity, (), intake.notices)
+    return StudyRefused((refuse(code),), identity, (), intake.notices)
 
 
 def _acquisition(facts: SeriesFacts, plan: GridPlan) -> Acquisition:
@@ -128,17 +130,19 @@ def _acquisition(facts: SeriesFacts, plan: GridPlan) -> Acquisition:
 
 
 @contextmanager
-def _quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom's warnings out of the process's logs while it reads: they quote header values."""
+def _quiet_libraries() -> Iterator[None]:
+    """Keep the libraries' own complaints out of the process's logs while they read: they quote header values."""
 
     def drop(_record: logging.LogRecord) -> bool:
         return False
 
-    logger = logging.getLogger("pydicom")
-    logger.addFilter(drop)
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    for logger in loggers:
+        logger.addFilter(drop)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
             yield
     finally:
-        logger.removeFilter(drop)
+        for logger in loggers:
+            logger.removeFilter(drop)

@@ -30,6 +30,7 @@ _PER_MM_THICK = -8.0
 _FULL_COVERAGE_MM = 350.0
 _COVERAGE_POINTS = 60.0
 _REFUSED = -1000.0
+_ALWAYS_SAID = frozenset({"coverage", "origin", "contrast", "kernel", "thickness"})
 _LAST = 1 << 30
 
 
@@ -37,6 +38,7 @@ _LAST = 1 << 30
 class Term:
     """One preference as it applies to one series."""
 
+    topic: str
     points: float
     words: str
 
@@ -112,39 +114,43 @@ def _unusable(stack: Stack, nature: ImageNature) -> tuple[Refusal, ...]:
         return (refuse(RefusalCode.LOCALIZER_ONLY),)
     if nature.computed:
         return (refuse(RefusalCode.DERIVED_ONLY, f"Kind: {nature.computed}."),)
+    pixels = stack.middle.instance.pixels
+    if pixels.samples != 1 or not pixels.photometric.startswith("MONOCHROME"):
+        return (refuse(RefusalCode.DERIVED_ONLY, "Kind: colour picture."),)
     wrong = rescale_refusal(stack.middle.frame)
     return (wrong,) if wrong else ()
 
 
 def _terms(stack: Stack, facts: SeriesFacts, nature: ImageNature, plan: GridPlan) -> tuple[Term, ...]:
     extent_mm = plan.geometry.shape[0] * plan.geometry.spacing_mm[0]
-    terms = [
+    lossy = any(one.instance.lossy for one in stack.slices)
+    return (
         Term(
+            "coverage",
             _COVERAGE_POINTS * min(1.0, extent_mm / _FULL_COVERAGE_MM),
             f"{plan.geometry.shape[0]} slices over {extent_mm:.0f} mm",
         ),
-        Term(_ORIGIN[nature.origin], f"{nature.origin} image"),
-        Term(_CONTRAST[facts.contrast], f"contrast {facts.contrast}"),
-        Term(_KERNEL[facts.kernel_class], f"{facts.kernel_class} kernel"),
+        Term("origin", _ORIGIN[nature.origin], f"{nature.origin} image"),
+        Term("contrast", _CONTRAST[facts.contrast], f"contrast {facts.contrast}"),
+        Term("kernel", _KERNEL[facts.kernel_class], f"{facts.kernel_class} kernel"),
         _thickness_term(plan.slice_mm),
-    ]
-    lossy = any(one.instance.lossy for one in stack.slices)
-    for applies, points, words in (
-        (nature.reformatted, _REFORMATTED, "reformatted"),
-        (nature.mixed_energy, _MIXED_ENERGY, "blend of two tube voltages"),
-        (lossy, _LOSSY, "lossy compression"),
-    ):
-        if applies:
-            terms.append(Term(points, words))
-    return tuple(terms)
+        _either("reformat", nature.reformatted, _REFORMATTED, "reformatted", "as reconstructed"),
+        _either("energy", nature.mixed_energy, _MIXED_ENERGY, "blend of two tube voltages", "one tube voltage"),
+        _either("compression", lossy, _LOSSY, "lossy compression", "lossless"),
+    )
+
+
+def _either(topic: str, applies: bool, points: float, words: str, otherwise: str) -> Term:
+    return Term(topic, points, words) if applies else Term(topic, 0.0, otherwise)
 
 
 def _thickness_term(slice_mm: float) -> Term:
+    words = f"{slice_mm:.1f} mm slices"
     if slice_mm < _THIN_MM - 0.05:
-        return Term(_BELOW_THIN, f"{slice_mm:.1f} mm slices, noisier than needed")
+        return Term("thickness", _BELOW_THIN, f"{words}, noisier than needed")
     if slice_mm <= _THICK_MM + 0.05:
-        return Term(0.0, f"{slice_mm:.1f} mm slices")
-    return Term(_PER_MM_THICK * (slice_mm - _THICK_MM), f"{slice_mm:.1f} mm slices")
+        return Term("thickness", 0.0, words)
+    return Term("thickness", _PER_MM_THICK * (slice_mm - _THICK_MM), words)
 
 
 def _kind(stack: Stack, facts: SeriesFacts, nature: ImageNature) -> str:
@@ -167,20 +173,19 @@ def _kind(stack: Stack, facts: SeriesFacts, nature: ImageNature) -> str:
 def _reasons(one: RankedStack, ranked: Sequence[RankedStack], chosen: RankedStack | None) -> tuple[str, ...]:
     if not one.plan:
         return tuple(f"not usable: {refusal.code}: {refusal.message}" for refusal in one.refusals)
-    reasons = tuple(str(term) for term in one.terms)
-    others = [other for other in ranked if other.plan and other is not one]
+    reasons = tuple(str(term) for term in one.terms if term.topic in _ALWAYS_SAID or term.points)
     if one is not chosen:
         return reasons
-    if not others:
-        return ("chosen: the only usable series", *reasons)
-    return (f"chosen: {_advantage(one, others[0])}", *reasons)
+    next_best = next((other for other in ranked if other.plan and other is not one), None)
+    why = _advantage(one, next_best) if next_best else "the only usable series"
+    return (f"chosen: {why}", *reasons)
 
 
 def _advantage(one: RankedStack, next_best: RankedStack) -> str:
     """What sets the chosen series apart from the next best one."""
-    against = {term.words: term.points for term in next_best.terms}
-    mine = [term.words for term in one.terms if term.words not in against and term.points >= 0]
-    theirs = [term.words for term in next_best.terms if term.points < 0 and term not in one.terms]
-    if not mine and not theirs:
-        return "equal to the next best, more slices or lower series number"
-    return f"{' and '.join(mine) or 'ahead'} against {' and '.join(theirs) or 'less'} of the next best"
+    better = [
+        f"{mine.words} rather than {theirs.words}"
+        for mine, theirs in zip(one.terms, next_best.terms, strict=True)
+        if mine.points > theirs.points
+    ]
+    return "; ".join(better) or "equal to the next best"

@@ -101,6 +101,7 @@ def test_nested_folders_names_links_and_strangers_do_not_matter(
     (study / "loop").symlink_to(study)
     (study / "dangling").symlink_to(study / "nowhere")
     (study / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM rest")
+    (study / "index").write_bytes(b"\0" * 128 + b"DICM" + b"..1.2.840.10008.1.3.10\0..")
     (study / "notes.txt").write_text("not DICOM")
     (study / "empty").write_bytes(b"")
     read = read_study([study, paths[3], study / "deep"], small)

@@ -1,0 +1,142 @@
+"""What is read of the acquisition and the patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.uid import SecondaryCaptureImageStorage
+from synthetic_ct import HuArray, SeriesSpec
+
+from trabecula.imaging.limits import ImagingLimits
+from trabecula.imaging.read import read_study
+from trabecula.imaging.study import CtStudy
+
+Read = Callable[..., CtStudy]
+
+
+@pytest.fixture
+def read(body: HuArray, small: ImagingLimits, series: Callable[..., Path]) -> Read:
+    def with_tags(**tags: Any) -> CtStudy:
+        study = read_study([series(SeriesSpec(body, tags=tags))], small)
+        assert isinstance(study, CtStudy), study
+        return study
+
+    return with_tags
+
+
+def test_plain_facts(read: Read) -> None:
+    study = read(
+        KVP=100, CTDIvol=4.5, ReconstructionDiameter=360, DeviceSerialNumber="4711", AcquisitionDate="20250102",
+        AcquisitionTime="101112.5", PatientSize=1.62, PatientWeight=58, AccessionNumber="A1", IssuerOfPatientID="H",
+        ManufacturerModelName="SOMATOM", Exposure=120, FrameOfReferenceUID="1.2.5",
+    )  # fmt: skip
+    acquisition, identity = study.acquisition, study.identity
+    assert (acquisition.kvp, acquisition.ctdi_vol_mgy, acquisition.exposure_mas) == (100, 4.5, 120)
+    assert acquisition.slice_thickness_mm == 2.0
+    assert acquisition.slice_spacing_mm == pytest.approx(2.0)
+    assert acquisition.pixel_spacing_mm == pytest.approx((0.8, 0.7))
+    assert acquisition.reconstruction_diameter_mm == 360
+    assert acquisition.acquired_at == "2025-01-02T10:11:12"
+    assert acquisition.station_hash is not None
+    assert "4711" not in acquisition.station_hash
+    assert (acquisition.manufacturer, acquisition.model) == ("SIEMENS", "SOMATOM")
+    assert (identity.patient_id, identity.patient_id_issuer, identity.accession_number) == ("TEST-1", "H", "A1")
+    assert (identity.patient_sex, identity.patient_age_years) == ("F", 64)
+    assert (identity.patient_height_m, identity.patient_weight_kg) == (1.62, 58)
+    assert (identity.study_instance_uid, identity.series_instance_uid) == ("1.2.3.4", "1.2.3.4.5")
+    assert identity.frame_of_reference_uid == "1.2.5"
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"FilterMaterial": "TIN"}, "tin"),
+        ({"FilterType": "SN"}, "tin"),
+        ({"SeriesDescription": "Thorax Sn100 Br40"}, "tin"),
+        ({"ProtocolName": "Lung 150Sn"}, "tin"),
+        ({"FilterType": "FLAT"}, "none"),
+        ({"FilterType": "FLAT", "SeriesDescription": "Dsn100 Snowden 12"}, "none"),
+        ({"Manufacturer": "GE MEDICAL SYSTEMS"}, "none"),
+        ({}, "unknown"),
+    ],
+    ids=str,
+)
+def test_tin_filter(read: Read, tags: dict[str, Any], expected: str) -> None:
+    assert read(**tags).acquisition.spectral_filter == expected
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"ContrastBolusAgent": "Iomeron 350"}, "given"),
+        ({"ContrastBolusAgent": "APPLIED"}, "given"),
+        ({"ContrastBolusAgent": "GASTRO & OMNI", "ContrastBolusRoute": "Oral & IV"}, "given"),
+        ({"ContrastBolusAgent": "ORAL"}, "unknown"),
+        ({"ContrastBolusAgent": "NONE"}, "not-given"),
+        ({"ContrastBolusAgent": ""}, "unknown"),
+        ({"SeriesDescription": "Thorax nativ 1.5"}, "not-given"),
+        ({"ProtocolName": "2 Chest C-/Thorax"}, "not-given"),
+        ({"ProtocolName": "C-Spine"}, "unknown"),
+        ({"SeriesDescription": "CHEST W/O CONTRAST"}, "not-given"),
+        ({"SeriesDescription": "non-contrast"}, "not-given"),
+        ({"SeriesDescription": "unenhanced chest"}, "not-given"),
+        ({"SeriesDescription": "CHEST W CONTRAST"}, "given"),
+        ({"SeriesDescription": "portal venous"}, "given"),
+        ({"SeriesDescription": "C+ Thorax"}, "given"),
+        ({"StudyDescription": "CT CHEST ABD PELVIS WITH CON"}, "given"),
+        ({"StudyDescription": "CT CHEST WITH AND WITHOUT CONTRAST"}, "unknown"),
+        ({"StudyDescription": "CT CHEST W/WO CONTRAST"}, "unknown"),
+        ({"StudyDescription": "CT CHEST WITH CONTRAST", "SeriesDescription": "native"}, "not-given"),
+        ({}, "unknown"),
+    ],
+    ids=str,
+)
+def test_contrast(read: Read, tags: dict[str, Any], expected: str) -> None:
+    assert read(**tags).acquisition.contrast == expected
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"PatientAge": "078Y"}, 78),
+        ({"PatientAge": "018M"}, 1.5),
+        ({"PatientAge": "", "PatientBirthDate": "19600102"}, 65.0),
+        ({"PatientAge": "000Y", "PatientBirthDate": "19600102"}, 65.0),
+        ({"PatientAge": "", "PatientBirthDate": "20990101"}, None),
+        ({"PatientAge": None}, None),
+    ],
+    ids=str,
+)
+def test_age(read: Read, tags: dict[str, Any], expected: float | None) -> None:
+    assert read(**tags).identity.patient_age_years == (None if expected is None else pytest.approx(expected, abs=0.01))
+
+
+def test_implausible_values_read_as_unknown(read: Read) -> None:
+    study = read(
+        KVP=0, PatientSize=0, PatientWeight=0, PatientSex="X", Exposure=4684, XRayTubeCurrent=400, ExposureTime=570
+    )
+    assert study.acquisition.kvp is None
+    assert study.acquisition.exposure_mas == pytest.approx(228)
+    assert study.identity.patient_height_m is None
+    assert study.identity.patient_weight_kg is None
+    assert study.identity.patient_sex is None
+    assert read(PatientSize=162).identity.patient_height_m == pytest.approx(1.62)
+
+
+def test_patient_id_in_another_character_set(read: Read) -> None:
+    assert read(SpecificCharacterSet="ISO_IR 192", PatientID="Fälle-7").identity.patient_id == "Fälle-7"
+
+
+def test_other_objects_of_the_study_are_ignored_with_a_notice(
+    body: HuArray, small: ImagingLimits, series: Callable[..., Path]
+) -> None:
+    series(SeriesSpec(body))
+    capture = {"SOPClassUID": SecondaryCaptureImageStorage, "SOPInstanceUID": "1.2.88"}
+    study = read_study([series(SeriesSpec(body[:1], series_uid="1.2.3.4.9", tags=capture), "capture")], small)
+    assert isinstance(study, CtStudy)
+    assert "other-objects-ignored" in {notice.code for notice in study.notices}
+    np.testing.assert_array_equal(study.volume.hu, body)
