@@ -71,10 +71,10 @@ def disc_pattern(radius_mm: float, step_mm: float = 2.0) -> tuple[FloatArray, Fl
     return a[inside], b[inside]
 
 
-def sample(array: npt.NDArray[np.generic], grid: Grid, points_mm: FloatArray, outside: float = 0.0) -> FloatVolume:
-    """Linear interpolation of an array on a grid at (..., 3) points in scan mm."""
+def sample(array: npt.NDArray[np.generic], grid: Grid, points_mm: FloatArray) -> FloatVolume:
+    """Linear interpolation of an array on a grid at (..., 3) points in scan mm; beyond its rim, the rim goes on."""
     index = np.moveaxis(grid.to_index(points_mm), -1, 0)
-    found = ndimage.map_coordinates(array, index, order=1, mode="constant", cval=outside, output=np.float32)
+    found = ndimage.map_coordinates(array, index, order=1, mode="nearest", output=np.float32)
     return np.asarray(found)
 
 

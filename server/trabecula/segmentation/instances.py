@@ -7,6 +7,7 @@ as much evidence of a disc at each cut as possible, with spacings that are those
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -65,11 +66,12 @@ def column_profile(volume: CtVolume, column: Column, coarse: Prediction, fine: P
     places = column.discs(*disc_pattern(_INNER_MM))
     body, disc = _mean_of(coarse, places, VERTEBRA_BODY), _mean_of(coarse, places, "intervertebral_disc")
     if fine is not None:
-        inside = sample(np.ones(fine.grid.shape, dtype=np.uint8), fine.grid, places).mean(axis=1) > 0.9
+        where = fine.grid.to_index(places)
+        inside = ((where >= 0) & (where <= np.array(fine.grid.shape) - 1)).all(axis=-1).mean(axis=1) > 0.9
         fine_body = _mean_of(fine, places, VERTEBRA_BODY)
         fine_disc = _mean_of(fine, places, "intervertebral_disc")
         body, disc = np.where(inside, fine_body, body), np.where(inside, fine_disc, disc)
-    hu = np.clip(sample(volume.hu, Grid.of_scan(volume.geometry), places, -1024.0), *_CLIP_HU).mean(axis=1)
+    hu = np.clip(sample(volume.hu, Grid.of_scan(volume.geometry), places), *_CLIP_HU).mean(axis=1)
     evidence = _peaks(-body) + _peaks(disc) + 0.7 * _endplate_pairs(hu)
     return Profile(evidence, body, _level_profile(column, coarse))
 
@@ -81,11 +83,20 @@ def find_segments(profile: Profile, settings: ColumnSettings) -> tuple[Segment, 
         return ()
     segments = [Segment(float(a), float(b), True, True) for a, b in pairwise(cuts)]
     last = len(profile.disc) - 1
-    if _is_vertebra(profile.body[: cuts[0]], settings):
+    typical = float(np.median(profile.body[cuts[0] : cuts[-1] + 1]))
+    if _is_vertebra(profile.body[: cuts[0]], typical, settings):
         segments.insert(0, Segment(0.0, float(cuts[0]), False, True))
-    if _is_vertebra(profile.body[cuts[-1] :], settings):
+    if _is_vertebra(profile.body[cuts[-1] :], typical, settings):
         segments.append(Segment(float(cuts[-1]), float(last), True, False))
     return tuple(segments)
+
+
+def unsupported_share(profile: Profile, segments: Sequence[Segment], settings: ColumnSettings) -> float:
+    """Share of the discs between segments that lie where there is next to no evidence of one."""
+    cuts = [round(segment.foot_mm) for segment in segments if segment.cut_foot]
+    if not cuts:
+        return 0.0
+    return float(np.mean(profile.disc[cuts] < settings.min_disc_evidence))
 
 
 def expected_spacing(profile: Profile, settings: ColumnSettings) -> FloatArray:
@@ -193,5 +204,5 @@ def _level_profile(column: Column, coarse: Prediction) -> FloatArray | None:
     return np.asarray(ndimage.gaussian_filter1d(filled, 4.0, mode="nearest"))
 
 
-def _is_vertebra(body: FloatArray, settings: ColumnSettings) -> bool:
-    return bool(len(body) >= settings.min_partial_mm and (body > 0.35).sum() >= settings.min_partial_mm)
+def _is_vertebra(body: FloatArray, typical: float, settings: ColumnSettings) -> bool:
+    return bool((body > 0.5 * typical).sum() >= settings.min_partial_mm)

@@ -55,7 +55,7 @@ def name_levels(vertebrae: Sequence[VertebraEvidence], settings: LevelSettings) 
     posterior = weight / weight.sum()
     best = int(posterior.argmax())
     ordinals = tuple(int(tops[best]) + n for n in range(count))
-    residual = _residuals(vertebrae, ordinals)
+    residual, slope = _residuals(vertebrae, ordinals, settings)
     local = np.where(np.abs(residual) <= 0.5, 1.0, np.exp(-2.0 * (np.abs(residual) - 0.5)))
     confidence = tuple(float(posterior[best] * factor) for factor in local)
     named = [_name(n) for n in ordinals]
@@ -65,7 +65,7 @@ def name_levels(vertebrae: Sequence[VertebraEvidence], settings: LevelSettings) 
         *notes,
         *(f"{note} ({named[index]} in this numbering)." for index, note in rib_notes),
     ]
-    return Naming(ordinals, confidence, tuple(sentences), _is_consistent(vertebrae, residual, settings))
+    return Naming(ordinals, confidence, tuple(sentences), _is_consistent(vertebrae, residual, slope, settings))
 
 
 def _name(ordinal: int) -> str:
@@ -135,15 +135,30 @@ def _log_near(error: FloatArray, probability: tuple[float, float, float]) -> Flo
     return np.asarray(np.log(out))
 
 
-def _residuals(vertebrae: Sequence[VertebraEvidence], ordinals: Sequence[int]) -> FloatArray:
-    """Each vertebra's coordinate against its place, the column's median difference taken off."""
-    difference = np.array(
-        [0.0 if v.coordinate is None else v.coordinate - n for v, n in zip(vertebrae, ordinals, strict=True)]
-    )
-    return np.asarray(difference - np.median(difference))
+def _residuals(
+    vertebrae: Sequence[VertebraEvidence], ordinals: Sequence[int], settings: LevelSettings
+) -> tuple[FloatArray, float]:
+    """Each vertebra's coordinate against a straight line through the column's, in levels (0 where it has none), and
+    the line's slope.
+
+    Line by median slope (Theil, Sen); what is taken off is kept near a slope of one.
+    """
+    known = [n for n, v in enumerate(vertebrae) if v.coordinate is not None]
+    out = np.zeros(len(vertebrae))
+    if len(known) < 2:
+        return out, 1.0
+    x = np.array([ordinals[n] for n in known], dtype=np.float64)
+    y = np.array([vertebrae[n].coordinate for n in known], dtype=np.float64)
+    first, second = np.triu_indices(len(known), 1)
+    slope = float(np.median((y[second] - y[first]) / (x[second] - x[first])))
+    rest = y - float(np.clip(slope, *settings.slope_range)) * x
+    out[known] = rest - np.median(rest)
+    return out, slope
 
 
-def _is_consistent(vertebrae: Sequence[VertebraEvidence], residual: FloatArray, settings: LevelSettings) -> bool:
+def _is_consistent(
+    vertebrae: Sequence[VertebraEvidence], residual: FloatArray, slope: float, settings: LevelSettings
+) -> bool:
     """Whether coordinates rise by about one a vertebra.
 
     A vertebra missed or doubled shifts all those beyond it by a whole level; partial ones at the ends are not held
@@ -153,4 +168,5 @@ def _is_consistent(vertebrae: Sequence[VertebraEvidence], residual: FloatArray, 
     if inner.sum() < 4:
         return True
     misfit = np.abs(residual[inner]) > settings.max_residual
-    return bool(misfit.mean() <= settings.max_misfit_fraction)
+    low, high = settings.slope_range
+    return bool(low <= slope <= high and misfit.mean() <= settings.max_misfit_fraction)

@@ -23,7 +23,7 @@ from trabecula.outcome import Notice, Refusal, RefusalCode, Severity, Stage
 from trabecula.progress import ProgressListener
 from trabecula.segmentation.body import BodyMask, find_body
 from trabecula.segmentation.column import Column, find_column
-from trabecula.segmentation.instances import Profile, Segment, column_profile, find_segments
+from trabecula.segmentation.instances import Profile, Segment, column_profile, find_segments, unsupported_share
 from trabecula.segmentation.labels import Cleaned, scan_labels
 from trabecula.segmentation.levels import Naming, VertebraEvidence, name_levels
 from trabecula.segmentation.predict import Prediction, Predictor
@@ -43,6 +43,8 @@ class _Spine:
     column: Column
     segments: tuple[Segment, ...]
     naming: Naming
+    unsupported: float
+    """Share of its discs without evidence."""
 
 
 def segment_with(
@@ -97,7 +99,8 @@ def _read_spine(
         VertebraEvidence(_segment_level(profile, segment), rib, segment.cut_head and segment.cut_foot)
         for segment, rib in zip(segments, ribs, strict=True)
     ]
-    return _Spine(column, segments, name_levels(evidence, settings.levels))
+    naming = name_levels(evidence, settings.levels)
+    return _Spine(column, segments, naming, unsupported_share(profile, segments, settings.column))
 
 
 def _segment_level(profile: Profile, segment: Segment) -> float | None:
@@ -137,7 +140,7 @@ def fine_grid(
 
 
 def _level_refusal(spine: _Spine, settings: SegmentationSettings) -> Refusal | None:
-    if not spine.naming.consistent:
+    if not spine.naming.consistent or spine.unsupported > settings.column.max_unsupported_share:
         return _refusal(
             RefusalCode.LEVELS_INCONSISTENT,
             "The vertebrae found do not follow each other as a spine's do; their levels cannot be told.",

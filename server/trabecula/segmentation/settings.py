@@ -55,6 +55,10 @@ class ColumnSettings:
     """Spread of ln(spacing) about what the spine coordinate, or the typical value, predicts."""
     spacing_change_log_sd: float = 0.13
     """Spread of ln(spacing / next spacing) between neighbours."""
+    min_disc_evidence: float = 0.1
+    """Evidence below which a disc is there for the sake of even spacing only (a clear disc has 1 to 3)."""
+    max_unsupported_share: float = 0.34
+    """More such discs than this: the vertebrae cannot be counted."""
     min_partial_mm: float = 6.0
     """A shorter stub beyond the first or last disc is not counted as a vertebra."""
 
@@ -83,6 +87,8 @@ class LevelSettings:
     """Rib volume beside a body, on one side, that counts as an attached rib."""
     low_confidence: float = 0.8
     """Below this a notice says so."""
+    slope_range: tuple[float, float] = (0.6, 1.6)
+    """Steps of the coordinate per vertebra that are put down to the model; beyond, vertebrae are missed or doubled."""
     max_residual: float = 0.75
     """A vertebra whose coordinate is further than this from its place in the sequence does not fit, in levels."""
     max_misfit_fraction: float = 0.34
