@@ -36,7 +36,7 @@ class Profile:
     disc: FloatArray
     """Evidence of a disc's centre: above zero where there is some, about 1 to 3 at a clear one."""
     body: FloatArray
-    """Mean probability of vertebral body about the centre line, 0 .. 1."""
+    """Share of the neighbourhood of the centre line that is vertebral body, 0 .. 1."""
     level: FloatArray | None
     """Level ordinal by the coarse model's spine coordinate, smoothed; None when there is none."""
 
@@ -64,16 +64,23 @@ class Segment:
 def column_profile(volume: CtVolume, column: Column, coarse: Prediction, fine: Prediction | None) -> Profile:
     """Evidence along the column from attenuation and from the models; the fine model's where it has looked."""
     places = column.discs(*disc_pattern(_INNER_MM))
-    body, disc = _mean_of(coarse, places, VERTEBRA_BODY), _mean_of(coarse, places, "intervertebral_disc")
+    model, body = _model_profile(coarse, places)
     if fine is not None:
         where = fine.grid.to_index(places)
         inside = ((where >= 0) & (where <= np.array(fine.grid.shape) - 1)).all(axis=-1).mean(axis=1) > 0.9
-        fine_body = _mean_of(fine, places, VERTEBRA_BODY)
-        fine_disc = _mean_of(fine, places, "intervertebral_disc")
-        body, disc = np.where(inside, fine_body, body), np.where(inside, fine_disc, disc)
+        fine_model, fine_body = _model_profile(fine, places)
+        model, body = np.where(inside, fine_model, model), np.where(inside, fine_body, body)
     hu = np.clip(sample(volume.hu, Grid.of_scan(volume.geometry), places), *_CLIP_HU).mean(axis=1)
-    evidence = _peaks(-body) + _peaks(disc) + 0.7 * _endplate_pairs(hu)
-    return Profile(evidence, body, _level_profile(column, coarse))
+    return Profile(model + 0.7 * _endplate_pairs(hu), body, _level_profile(column, coarse))
+
+
+def _model_profile(prediction: Prediction, places: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """A model's evidence of discs, and the share of the places that it calls vertebral body."""
+    evidence = _peaks(-_mean_of(prediction, places, VERTEBRA_BODY))
+    evidence += _peaks(_mean_of(prediction, places, "intervertebral_disc"))
+    top = prediction.probability.argmax(axis=0) == prediction.channels.index(VERTEBRA_BODY)
+    share = sample(top.astype(np.float32), prediction.grid, places).mean(axis=1)
+    return evidence, np.asarray(share, dtype=np.float64)
 
 
 def find_segments(profile: Profile, settings: ColumnSettings) -> tuple[Segment, ...]:
@@ -96,7 +103,8 @@ def unsupported_share(profile: Profile, segments: Sequence[Segment], settings: C
     cuts = [round(segment.foot_mm) for segment in segments if segment.cut_foot]
     if not cuts:
         return 0.0
-    return float(np.mean(profile.disc[cuts] < settings.min_disc_evidence))
+    evidence = profile.disc[cuts]
+    return float(np.mean(evidence < settings.min_disc_evidence * np.quantile(evidence, 0.75)))
 
 
 def expected_spacing(profile: Profile, settings: ColumnSettings) -> FloatArray:

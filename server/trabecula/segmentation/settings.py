@@ -55,8 +55,8 @@ class ColumnSettings:
     """Spread of ln(spacing) about what the spine coordinate, or the typical value, predicts."""
     spacing_change_log_sd: float = 0.13
     """Spread of ln(spacing / next spacing) between neighbours."""
-    min_disc_evidence: float = 0.1
-    """Evidence below which a disc is there for the sake of even spacing only (a clear disc has 1 to 3)."""
+    min_disc_evidence: float = 0.3
+    """A disc with less evidence than this share of that of the clear ones is there for even spacing only."""
     max_unsupported_share: float = 0.34
     """More such discs than this: the vertebrae cannot be counted."""
     min_partial_mm: float = 6.0

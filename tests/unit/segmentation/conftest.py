@@ -129,6 +129,7 @@ def make_scene(
     put((dx - 12) ** 2 + (dy + 34) ** 2 < 11**2, "aorta")
     put((np.abs(dx) < 5) & (dy > 28) & (dy < 52), "vertebra_posterior")
     ordinals = np.zeros(shape, dtype=np.uint8)
+    endplate = np.zeros(shape, dtype=bool)
     cuts, centres = [(total + 0.5 * heights[first], first.ordinal - 0.5)], {}
     top = total + 0.5 * heights[first]
     for level in levels:
@@ -139,6 +140,7 @@ def make_scene(
         body = (dx / 19) ** 2 + (dy / 15) ** 2 < 1
         put(inside & body, "intervertebral_disc")
         put(bone & body, "vertebra_body")
+        endplate |= bone & body & ((z > top - 5) | (z < bottom + 5))
         pedicle = (np.abs(dx) > 7) & (np.abs(dx) < 13) & (dy > 8) & (dy < 32) & (np.abs(z - middle) < 6)
         put(pedicle & (classes != CHANNELS.index("vertebra_body")), "vertebra_posterior")
         ordinals[bone & body | pedicle] = level.ordinal
@@ -159,6 +161,7 @@ def make_scene(
         top = bottom
     put((dx / 9) ** 2 + ((dy - 23) / 7) ** 2 < 1, "spinal_canal")
     hu = np.array([HU[name] for name in CHANNELS], dtype=np.float32)[classes]
+    hu[endplate] = 300
     hu = ndimage.gaussian_filter(hu, 0.4) + np.random.default_rng(0).normal(0, 12, shape)
     table = (y > 182) & (y < 186) & (np.abs(x - 130) < 90)
     hu[table] = -300
