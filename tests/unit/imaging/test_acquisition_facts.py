@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.uid import SecondaryCaptureImageStorage
-from synthetic_ct import HuArray, SeriesSpec
+from synthetic_ct import HuArray, SeriesSpec, write_series
 
+from trabecula.imaging.facts import SeriesFacts, read_facts
+from trabecula.imaging.headers import read_instance
+from trabecula.imaging.instance import Slice
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.imaging.read import read_study
 from trabecula.imaging.study import CtStudy
 
 Read = Callable[..., CtStudy]
+Facts = Callable[..., SeriesFacts]
 
 
 @pytest.fixture
@@ -24,6 +28,15 @@ def read(body: HuArray, small: ImagingLimits, series: Callable[..., Path]) -> Re
         study = read_study([series(SeriesSpec(body, tags=tags))], small)
         assert isinstance(study, CtStudy), study
         return study
+
+    return with_tags
+
+
+@pytest.fixture
+def facts(body: HuArray, small: ImagingLimits, tmp_path: Path) -> Facts:
+    def with_tags(**tags: Any) -> SeriesFacts:
+        instance = read_instance(write_series(SeriesSpec(body[:1], tags=tags), tmp_path)[0], small)
+        return read_facts(Slice(instance, instance.frames[0]), small)
 
     return with_tags
 
@@ -65,8 +78,8 @@ def test_plain_facts(read: Read) -> None:
     ],
     ids=str,
 )
-def test_tin_filter(read: Read, tags: dict[str, Any], expected: str) -> None:
-    assert read(**tags).acquisition.spectral_filter == expected
+def test_tin_filter(facts: Facts, tags: dict[str, Any], expected: str) -> None:
+    assert facts(**tags).spectral_filter == expected
 
 
 @pytest.mark.parametrize(
@@ -95,8 +108,8 @@ def test_tin_filter(read: Read, tags: dict[str, Any], expected: str) -> None:
     ],
     ids=str,
 )
-def test_contrast(read: Read, tags: dict[str, Any], expected: str) -> None:
-    assert read(**tags).acquisition.contrast == expected
+def test_contrast(facts: Facts, tags: dict[str, Any], expected: str) -> None:
+    assert facts(**tags).contrast == expected
 
 
 @pytest.mark.parametrize(
@@ -111,24 +124,24 @@ def test_contrast(read: Read, tags: dict[str, Any], expected: str) -> None:
     ],
     ids=str,
 )
-def test_age(read: Read, tags: dict[str, Any], expected: float | None) -> None:
-    assert read(**tags).identity.patient_age_years == (None if expected is None else pytest.approx(expected, abs=0.01))
+def test_age(facts: Facts, tags: dict[str, Any], expected: float | None) -> None:
+    assert facts(**tags).identity.patient_age_years == (None if expected is None else pytest.approx(expected, abs=0.01))
 
 
-def test_implausible_values_read_as_unknown(read: Read) -> None:
-    study = read(
+def test_implausible_values_read_as_unknown(facts: Facts) -> None:
+    found = facts(
         KVP=0, PatientSize=0, PatientWeight=0, PatientSex="X", Exposure=4684, XRayTubeCurrent=400, ExposureTime=570
     )
-    assert study.acquisition.kvp is None
-    assert study.acquisition.exposure_mas == pytest.approx(228)
-    assert study.identity.patient_height_m is None
-    assert study.identity.patient_weight_kg is None
-    assert study.identity.patient_sex is None
-    assert read(PatientSize=162).identity.patient_height_m == pytest.approx(1.62)
+    assert found.kvp is None
+    assert found.exposure_mas == pytest.approx(228)
+    assert found.identity.patient_height_m is None
+    assert found.identity.patient_weight_kg is None
+    assert found.identity.patient_sex is None
+    assert facts(PatientSize=162).identity.patient_height_m == pytest.approx(1.62)
 
 
-def test_patient_id_in_another_character_set(read: Read) -> None:
-    assert read(SpecificCharacterSet="ISO_IR 192", PatientID="Fälle-7").identity.patient_id == "Fälle-7"
+def test_patient_id_in_another_character_set(facts: Facts) -> None:
+    assert facts(SpecificCharacterSet="ISO_IR 192", PatientID="Fälle-7").identity.patient_id == "Fälle-7"
 
 
 def test_other_objects_of_the_study_are_ignored_with_a_notice(

@@ -235,10 +235,10 @@ def test_mutated_files_never_escape_the_error_tree(
     body: HuArray, tmp_path: Path, small: ImagingLimits, capfd: pytest.CaptureFixture[str]
 ) -> None:
     random = np.random.default_rng(3)
-    paths = write_series(SeriesSpec(body, tags={"PatientID": "SECRET-ID", "PatientAge": "abcd"}), tmp_path)
+    paths = write_series(SeriesSpec(body, tags={"PatientID": "SECRET-ID"}), tmp_path)
     original = [path.read_bytes() for path in paths]
     words: list[str] = []
-    for _ in range(30):
+    for _ in range(20):
         for path, content in zip(paths, original, strict=True):
             mutated = bytearray(content)
             for at in random.integers(132, len(content), size=random.integers(1, 6)):

@@ -23,7 +23,7 @@ def _read(path: Path, limits: ImagingLimits) -> CtStudy:
     return study
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     order=st.permutations(range(12)),
     swap=st.booleans(),
