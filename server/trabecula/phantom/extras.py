@@ -34,15 +34,13 @@ def rods_hu(beam: Beam) -> dict[str, float]:
 
 
 def paint_table(canvas: Canvas, top_y_mm: float) -> None:
-    """A curved carbon shell with a foam core, ``top_y_mm`` being its highest point in the middle."""
+    """A curved carbon shell with a foam core; ``top_y_mm`` is its lowest line, in the middle."""
     x, y = canvas.grid.x_mm[None, :], canvas.grid.y_mm[:, None]
-    sag = np.float32(30.0) - np.square(x) * np.float32(30.0 / 215.0**2)
-    upper = y - (np.float32(top_y_mm + 30.0) - (np.float32(30.0) - sag))
-    lower = np.float32(top_y_mm + 72.0) - np.maximum(np.abs(x) - 120.0, 0.0) * np.float32(0.62) - y
-    distance = np.maximum(-upper, -lower)
-    distance = np.maximum(distance, np.abs(x) - np.float32(214.0)).astype(np.float32)
+    upper = np.float32(top_y_mm) - np.square(x) * np.float32(26.0 / 210.0**2) - y
+    lower = y - np.float32(top_y_mm + 34.0) + np.square(x) * np.float32(38.0 / 210.0**2)
+    distance = np.maximum(np.maximum(upper, lower), np.abs(x) - np.float32(212.0)).astype(np.float32)
     view = canvas.whole()
-    for inset, hu in ((0.0, -150.0), (1.8, -930.0)):
+    for inset, hu in ((0.0, 90.0), (1.5, -930.0)):
         share = canvas.coverage(distance + np.float32(inset))[None]
         canvas.paint(view, np.broadcast_to(share, view.shape), hu, Structure.TABLE)
 

@@ -12,6 +12,8 @@ from trabecula.phantom.trunk import Trunk
 
 _GENERATIONS = 8
 _SMALLEST_MM = 0.45
+_TWIGS = 1500
+"""Small peripheral vessels on each side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,26 @@ def grow_lung_trees(trunk: Trunk, seed: int) -> tuple[Branch, ...]:
                 aim = np.array([side * target[0] * s, float(trunk.spine_y(z)) + (target[1] - 8.0) * s, z + target[2]])
                 length = float(np.linalg.norm(aim - root))
                 _grow(branches, rng, root, (aim - root) / length, length * 0.3, 4.6, 0, rng.random() < 0.3)
+        branches.extend(_twigs(trunk, rng, side))
     return tuple(branches)
+
+
+def _twigs(trunk: Trunk, rng: np.random.Generator, side: int) -> list[Branch]:
+    """Short vessels all over the lung, pointing away from the hilum."""
+    s = trunk.shape.scale
+    low, high = trunk.z_of(Level.L1), trunk.z_of(Level.T1)
+    hilum = np.array([side * 35.0 * s, float(trunk.spine_y(trunk.z_of(Level.T6))) - 42.0 * s, trunk.z_of(Level.T6)])
+    twigs = []
+    for share in rng.random((_TWIGS, 3)):
+        z = low + (high - low) * share[2]
+        at = np.array([side * (20.0 + 110.0 * share[0]) * s, float(trunk.spine_y(z)) + (-130.0 + 165.0 * share[1]) * s, z])
+        away = at - hilum
+        distance = max(float(np.linalg.norm(away)), 1.0)
+        direction = away / distance + rng.normal(0.0, 0.45, size=3)
+        direction /= np.linalg.norm(direction)
+        radius = float(np.clip(rng.normal(1.5 - 0.008 * distance, 0.3), 0.45, 1.9))
+        twigs.append(Branch(at, at + direction * rng.uniform(7.0, 22.0), radius, 0.6 * radius, False))
+    return twigs
 
 
 def _grow(

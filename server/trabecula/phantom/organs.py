@@ -99,12 +99,12 @@ def build_organs(frames: Mapping[Level, VertebraFrame], trunk: Trunk) -> Organs:
     kidneys = tuple(
         (
             Blob(
-                d.at(side * 57.0, 4.0, L.L1 if side > 0 else L.L2, -6.0 if side > 0 else 10.0),
+                d.at(side * 64.0, 2.0, L.L1 if side > 0 else L.L2, -6.0 if side > 0 else 10.0),
                 (27.0, 25.0, 54.0),
                 side * 0.5,
             ),
             Blob(
-                d.at(side * 44.0, -4.0, L.L1 if side > 0 else L.L2, -6.0 if side > 0 else 10.0),
+                d.at(side * 52.0, -8.0, L.L1 if side > 0 else L.L2, -6.0 if side > 0 else 10.0),
                 (15.0, 10.0, 28.0),
                 side * 0.5,
             ),
@@ -129,10 +129,10 @@ def _vessels(d: _Draft) -> tuple[Pipe, ...]:
     blood, venous = Tissue.BLOOD, Tissue.VENOUS_BLOOD
 
     def artery(*knots: tuple[float, float, Level, float, float]) -> Pipe:
-        return Pipe(d.tube(*knots), blood, margin_mm=1.5)
+        return Pipe(d.tube(*knots), blood, Structure.CAVITY, margin_mm=1.5)
 
     def vein(*knots: tuple[float, float, Level, float, float]) -> Pipe:
-        return Pipe(d.tube(*knots), venous, margin_mm=1.5)
+        return Pipe(d.tube(*knots), venous, Structure.CAVITY, margin_mm=1.5)
 
     aorta = d.tube(
         (-4, -78, L.T7, -6, 15), (-18, -80, L.T6, 4, 16), (-17, -72, L.T5, 4, 16), (-6, -58, L.T4, 4, 15),
@@ -174,7 +174,7 @@ def _airways(d: _Draft) -> tuple[Pipe, ...]:
     )  # fmt: skip
     lumen = Tube(oesophagus.points + np.array([1.0, -1.0, 0.0]), np.full(len(oesophagus.points), 1.6))
     return (
-        Pipe(oesophagus, Tissue.BOWEL, margin_mm=1.5),
+        Pipe(oesophagus, Tissue.BOWEL, Structure.CAVITY, margin_mm=1.5),
         Pipe(lumen, Tissue.AIR),
         airway((0, -28, L.C6, 0, 8.5), (-1, -30, L.T2, 0, 9), (-3, -33, L.T4, 0, 9.2), (-2, -36, L.T5, 0, 9.5)),
         airway((-2, -36, L.T5, 2, 8.5), (-18, -38, L.T6, 10, 7.5), (-36, -38, L.T6, -4, 6)),
@@ -237,7 +237,7 @@ def _deep_muscles(frames: Mapping[Level, VertebraFrame]) -> tuple[Pipe, ...]:
     """Psoas, quadratus lumborum and the crura of the diaphragm."""
     pipes = []
     for side in (1, -1):
-        psoas, quadratus, crus = [], [], []
+        psoas, quadratus = [], []
         for level, size in ((L.T12, 0.3), (L.L1, 0.55), (L.L2, 0.8), (L.L3, 1.0), (L.L4, 1.15)):
             f = frames[level]
             psoas.append(
@@ -252,18 +252,22 @@ def _deep_muscles(frames: Mapping[Level, VertebraFrame]) -> tuple[Pipe, ...]:
                     5.0 + 4.0 * size,
                 ]
             )
-        for level, u, v, radius in (
-            (L.T11, 14.0, 24.0, 3.5),
-            (L.T12, 14.0, 18.0, 4.5),
-            (L.L1, 14.0, 15.0, 4.5),
-            (L.L2, 13.0, 15.5, 3.5),
-            (L.L3, 12.0, 16.0, 1.5),
-        ):
-            crus.append([*frames[level].world(side * u, v + 3.0, 0.0), radius])
-        for knots in (psoas, quadratus, crus):
+        for knots in (psoas, quadratus):
             path = curve(knots, 5.0)
             pipes.append(Pipe(Tube(path[:, :3], path[:, 3]), Tissue.MUSCLE, Structure.SKELETAL_MUSCLE))
+        pipes.append(_crus(frames, side))
     return tuple(pipes)
+
+
+def _crus(frames: Mapping[Level, VertebraFrame], side: int) -> Pipe:
+    """A band beside the aorta, from the hiatus at T10 down to L2 or L3."""
+    knots = []
+    for level, forward, radius in ((L.T10, 24.0, 1.6), (L.T11, 19.0, 2.2), (L.T12, 13.0, 2.7), (L.L1, 8.0, 2.6), (L.L2, 5.0, 1.8)):
+        frame = frames[level]
+        knots.append([*frame.world(side * 14.5 + 4.0, frame.half_depth_mm + forward - 4.0, 0.0), radius])
+    path = curve(knots, 5.0)
+    normals = np.tile([1.0, 0.0, 0.0], (len(path), 1))
+    return Pipe(Tube(path[:, :3], path[:, 3], normals, 4.5), Tissue.MUSCLE, Structure.CAVITY)
 
 
 class OrganPainter:
@@ -301,9 +305,9 @@ class OrganPainter:
         view, distance = found
         distance = np.maximum(distance, self._inside(view, -3.0)) if pipe.filling in _ABDOMINAL else distance
         if pipe.margin_mm:
-            self.canvas.paint(
-                view, self.canvas.coverage(distance - np.float32(pipe.margin_mm)), self.hu[Tissue.FAT], Structure.CAVITY
-            )
+            around = self.canvas.coverage(distance - np.float32(pipe.margin_mm)) * self.regions.lung[view.box]
+            self.canvas.paint(view, around, self.hu[Tissue.FAT], Structure.CAVITY)
+            self.regions.lung[view.box] -= around
         if pipe.wall is None:
             self._paint(view, distance, pipe.filling, pipe.label)
             return
@@ -342,8 +346,10 @@ class OrganPainter:
         dome = np.maximum(self.regions.dome.left_z, self.regions.dome.right_z)[view.box[1:]]
         floor = (dome + np.float32(-14.0) - view.z) / self.regions.dome.steepness[view.box[1:]]
         sac = np.maximum(smooth_max(distance, self._inside(view, 4.0), 6.0), floor - 6.0)
-        self.canvas.paint(view, self.canvas.coverage(sac - 5.5), self.hu[Tissue.MUSCLE], Structure.CAVITY)
-        self.canvas.paint(view, self.canvas.coverage(sac - 4.5), self.hu[Tissue.FAT], Structure.CAVITY)
+        outside = self.canvas.coverage(sac - 4.2)
+        self.canvas.paint(view, outside, self.hu[Tissue.MUSCLE], Structure.CAVITY)
+        self.canvas.paint(view, self.canvas.coverage(sac - 3.4), self.hu[Tissue.FAT], Structure.CAVITY)
+        self.regions.lung[view.box] *= 1.0 - outside
         myocardium = np.maximum(np.maximum(distance, self._inside(view, 6.0)), floor - 2.0)
         self._paint(view, myocardium, Tissue.HEART, Structure.HEART)
         self._paint(view, np.maximum(chambers, myocardium + 3.0), Tissue.BLOOD, Structure.HEART)
@@ -362,9 +368,9 @@ class OrganPainter:
         # The visceral surface rises from the right flank to the left lobe's edge, and over the kidney.
         rise = np.clip((x + 118.0) / 178.0, 0.0, 1.3)
         floor_z = trunk.z_of(L.L2, -16.0) + 112.0 * rise**1.25 + 22.0 * np.clip((y + 40.0) / 60.0, 0.0, 1.0) * (x > -95)
-        floor_z = floor_z - 14.0 * np.clip((-y - 80.0) / 60.0, 0.0, 1.0) * np.clip(rise - 0.3, 0.0, 1.0)
+        floor_z = floor_z + 62.0 * np.clip((y + 118.0) / 90.0, 0.0, 1.0) * np.clip(1.6 * (rise - 0.45), 0.0, 1.0)
         floor = (floor_z.astype(np.float32) - view.z) * np.float32(0.75)
-        hilum = 30.0 - np.hypot(x - 4.0, (y + 8.0) * 0.8)
+        hilum = 25.0 - np.hypot(x - 2.0, (y + 6.0) * 0.75)
         fissure = 3.0 - np.hypot(np.abs(x + 22.0 + 0.25 * (y + 90.0)), np.maximum(y + 92.0, 0.0))
         fissure = np.where(view.z < trunk.z_of(L.T12, 10.0), fissure, -9.0)
         distance = smooth_max(roof.astype(np.float32), floor, 10.0)
@@ -428,7 +434,7 @@ class OrganPainter:
                 continue
             outer = ellipsoid(view, kidney.centre, kidney.radii, kidney.yaw_rad)
             hollow = ellipsoid(view, sinus.centre, sinus.radii, sinus.yaw_rad)
-            self.canvas.paint(view, self.canvas.coverage(outer - 9.0), self.hu[Tissue.FAT], Structure.CAVITY)
+            self.canvas.paint(view, self.canvas.coverage(outer - 5.0), self.hu[Tissue.FAT], Structure.CAVITY)
             self._paint(view, outer, Tissue.KIDNEY, Structure.KIDNEY)
             inside = self.canvas.coverage(np.maximum(hollow, outer + 5.0))
             self.canvas.paint(view, inside, self.hu[Tissue.FAT], Structure.KIDNEY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -78,7 +79,7 @@ def build_patient(spec: PhantomSpec) -> Patient:
 def _patient_at(spec: PhantomSpec, scale: float) -> Patient:
     beam = beam_of(spec)
     frames = build_spine(spec)
-    fat_mm = 6.0 + 1.15 * max(0.0, spec.size_cm - 20.0)
+    fat_mm = 6.0 + 1.15 * (spec.size_cm - 20.0) + 2.6 * max(0.0, spec.size_cm - 28.0)
     trunk = Trunk(frames, BodyShape(scale, fat_mm, spec.sex == "F", spec.seed))
     z = np.arange(trunk.z_of(Level.L3), trunk.z_of(Level.T1), 10.0)
     skin = trunk.contours(z).skin
@@ -105,7 +106,7 @@ def _bone_hu(spec: PhantomSpec, beam: Beam, hu: dict[Tissue, float], level: Leve
     if spec.contrast is ContrastPhase.NONE:
         iodine = 0.0
     bone = physics.trabecular(spec.density(level), spec.marrow_fat_fraction, beam)
-    arch = physics.trabecular(spec.density(level) + 90.0, spec.marrow_fat_fraction, beam)
+    arch = physics.trabecular(spec.density(level) + 45.0, spec.marrow_fat_fraction, beam)
     return vertebra.BoneHu(hu[Tissue.CORTEX], bone.hu + iodine, hu[Tissue.VENOUS_BLOOD] - 10.0, arch.hu + iodine)
 
 
@@ -121,7 +122,7 @@ def scan_grid(patient: Patient) -> ScanGrid:
     angles = np.arange(middle.skin.shape[1]) * 2 * np.pi / middle.skin.shape[1]
     half = float((middle.skin * np.abs(np.sin(angles))).max())
     front = float((-45.0 + middle.skin * np.cos(angles)).min())
-    field_mm = max(2.0 * half + 36.0, patient.back_y_mm - front + 70.0)
+    field_mm = max(2.0 * half + 36.0, patient.back_y_mm - front + 75.0)
     pixel = field_mm / spec.matrix
     offsets = (np.arange(spec.matrix) - (spec.matrix - 1) / 2.0) * pixel
     centre_y = 0.5 * (front + patient.back_y_mm) + 12.0
@@ -133,18 +134,24 @@ def scan_grid(patient: Patient) -> ScanGrid:
 class Painter:
     """Paints slabs of one patient on one grid."""
 
-    def __init__(self, patient: Patient, x_mm: Field, y_mm: Field, pixel_mm: float, step_mm: float) -> None:
+    def __init__(
+        self, patient: Patient, x_mm: Field, y_mm: Field, pixel_mm: float, step_mm: float, textured: bool = True
+    ) -> None:
         self.patient, self._x, self._y, self._pixel, self._step = patient, x_mm, y_mm, pixel_mm, step_mm
         spacing = (step_mm, pixel_mm, pixel_mm)
 
-        def block(stream: int, fine: float, coarse: float, sd: float) -> Field:
+        def block(stream: int, fine: float | tuple[float, float, float], coarse: float, sd: float) -> Field:
+            if not textured:
+                return np.zeros((1, 1, 1), dtype=np.float32)
             return noise_block((patient.spec.seed, stream), spacing, fine, coarse, sd)
 
-        streaks = block(42, 1.3, 5.0, 1.0)
+        streaks = block(42, (3.0, 0.7, 1.5), 6.0, 1.0)
         septa = block(44, 3.0, 14.0, 1.0)
+        sheets = block(50, (9.0, 3.6, 4.4), 20.0, 1.0)
         self._blocks = {
-            "bone": block(41, 0.5, 2.2, 22.0),
-            "streaks": np.clip((streaks - 1.35) * 1.1, 0.0, 1.0).astype(np.float32),
+            "bone": block(41, 0.45, 1.5, 45.0),
+            "streaks": np.clip(0.7 * (streaks - 1.3), 0.0, 0.8).astype(np.float32),
+            "sheets": (np.exp(-np.square(sheets / 0.09)) * np.float32(textured)).astype(np.float32),
             "muscle": block(43, 1.2, 8.0, 5.0),
             "septa": (np.exp(-np.square(septa / 0.07)) * (block(48, 5.0, 25.0, 1.0) > 0.3)).astype(np.float32),
             "fat": block(45, 2.0, 12.0, 5.0),
@@ -159,10 +166,10 @@ class Painter:
         canvas = Canvas(Grid(self._x, self._y, z_mm, self._pixel, self._step), p.hu[Tissue.AIR])
         tex = {name: Texture(block, canvas.grid, first) for name, block in self._blocks.items()}
         with_rods = p.spec.rods is Rods.MINDWAYS3
-        extras.paint_table(canvas, p.back_y_mm + (34.0 if with_rods else 4.0) - 6.0)
+        extras.paint_table(canvas, p.back_y_mm + (32.0 if with_rods else 3.0))
         if with_rods:
             extras.paint_rods(canvas, p.back_y_mm, p.beam)
-        walls = WallTextures(tex["fat"], tex["septa"], tex["muscle"], tex["streaks"], tex["lung"])
+        walls = WallTextures(tex["fat"], tex["septa"], tex["muscle"], tex["streaks"], tex["sheets"], tex["lung"])
         regions = paint_wall(canvas, p.trunk, p.hu, walls, self._polar)
         lungs.paint_lung_trees(canvas, p.lung_trees, regions.lung, p.hu[Tissue.BLOOD], p.hu[Tissue.AIR])
         organs.OrganPainter(canvas, p.organs, regions, p.hu, tex["organ"]).paint()
@@ -174,12 +181,11 @@ class Painter:
     def _bones(self, canvas: Canvas, tex: dict[str, Texture]) -> None:
         p = self.patient
         sample = p.bones[Level.T8]
-        skeleton = thorax.SkeletonHu(sample.cortex, sample.trabecular + 20.0, p.hu[Tissue.CARTILAGE])
+        skeleton = thorax.SkeletonHu(sample.cortex, 0.6 * sample.trabecular, p.hu[Tissue.CARTILAGE])
         vertebra.paint_canal(canvas, p.canal, p.hu[Tissue.FAT], p.hu[Tissue.CSF], p.hu[Tissue.CORD])
         ordered = list(p.frames.values())
-        for above, below in zip(ordered, ordered[1:], strict=False):
+        for above, below in pairwise(ordered):
             vertebra.paint_disc(canvas, above, below, p.hu[Tissue.DISC])
-        thorax.paint_scapulae(canvas, p.trunk, self._polar, skeleton)
         thorax.paint_thorax(canvas, p.thorax, skeleton, tex["bone"])
         for frame in ordered:
             vertebra.paint_body(canvas, frame, p.bones[frame.level], tex["bone"])
@@ -212,18 +218,18 @@ def render(patient: Patient, grid: ScanGrid) -> Iterator[RenderedSlab]:
         yield RenderedSlab(first, ideal, labels)
 
 
-def render_slice(patient: Patient, z_mm: float, pixel_mm: float) -> Canvas:
+def render_slice(patient: Patient, z_mm: float, pixel_mm: float, *, textured: bool = True) -> Canvas:
     """One ideal slice over the whole body, without table or rods."""
     bare = replace(patient, spec=replace(patient.spec, rods=Rods.NONE))
     half_x, front, back = 320.0, -330.0, bare.back_y_mm + 4.0
     x = np.arange(-half_x, half_x + pixel_mm, pixel_mm, dtype=np.float32)
     y = np.arange(front, back, pixel_mm, dtype=np.float32)
-    return Painter(bare, x, y, pixel_mm, SUBSLICE_MM).paint(np.array([z_mm], dtype=np.float32), 0)
+    return Painter(bare, x, y, pixel_mm, SUBSLICE_MM, textured).paint(np.array([z_mm], dtype=np.float32), 0)
 
 
 def water_equivalent_diameter_cm(patient: Patient) -> float:
     """Of the slice through T12's centre (AAPM report 220), table left out."""
-    canvas = render_slice(patient, patient.trunk.z_of(Level.T12), _FIT_PIXEL_MM)
+    canvas = render_slice(patient, patient.trunk.z_of(Level.T12), _FIT_PIXEL_MM, textured=False)
     inside = (canvas.labels[0] != 0) & (canvas.labels[0] != 18)
     water = np.where(inside, canvas.hu[0] / 1000.0 + 1.0, 0.0).sum() * (_FIT_PIXEL_MM / 10.0) ** 2
     return float(2.0 * np.sqrt(water / np.pi))

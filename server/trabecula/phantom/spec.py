@@ -138,7 +138,7 @@ class PhantomSpec:
 
 _RANGES: Final = (
     ("kvp", 70.0, 150.0),
-    ("size_cm", 18.0, 45.0),
+    ("size_cm", 20.0, 45.0),
     ("slice_mm", 0.5, 10.0),
     ("matrix", 64, 1024),
     ("noise_hu", 0.0, 200.0),
@@ -209,7 +209,7 @@ def _assignments(texts: str | Iterable[str]) -> list[tuple[tuple[Level, ...], st
     pairs = []
     for word in _words([texts] if isinstance(texts, str) else texts):
         name, sign, value = word.partition("=")
-        _require(bool(sign) and bool(value.strip()), f"{word!r} does not read LEVEL=VALUE")
+        _require(all(part.strip() for part in (name, sign, value)), f"{word!r} does not read LEVEL=VALUE")
         pairs.append((parse_levels(name), value.strip()))
     return pairs
 

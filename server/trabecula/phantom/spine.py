@@ -92,6 +92,15 @@ def _heights(height: float, fracture: Fracture | None, is_lumbar: bool) -> tuple
     return left * front, left * middle, left * back
 
 
+def _canal(level: Level) -> tuple[float, float]:
+    """Half width and half depth of the spinal canal."""
+    if level.is_lumbar or level is Level.T12:
+        return 11.5, 8.8
+    if level.ordinal <= Level.T1.ordinal:
+        return 11.5, 7.8
+    return (10.2, 8.1) if level is Level.T11 else (9.3, 7.8)
+
+
 def build_spine(spec: PhantomSpec) -> dict[Level, VertebraFrame]:
     """Frames of C6 .. L4, head to foot, with T12's body centred on z = 0."""
     rng = np.random.default_rng([spec.seed, 11])
@@ -122,8 +131,7 @@ def build_spine(spec: PhantomSpec) -> dict[Level, VertebraFrame]:
             front,
             middle,
             back,
-            11.5 if level.is_lumbar or level.ordinal <= Level.T1.ordinal else 9.0,
-            8.3,
+            *_canal(level),
             processes[0],
             processes[1],
             processes[2],

@@ -31,21 +31,22 @@ class Texture:
 
 
 def noise_block(
-    seed: tuple[int, int], spacing_mm: tuple[float, float, float], fine_mm: float, coarse_mm: float, sd: float
+    seed: tuple[int, int], spacing_mm: tuple[float, float, float], fine_mm: float | tuple[float, float, float], coarse_mm: float, sd: float
 ) -> Field:
     """A block of noise with features between two sizes, wrapping at its edges.
 
     Args:
         seed: seed and stream.
         spacing_mm: voxel spacing along (k, j, i).
-        fine_mm: Gaussian sigma that smooths the noise.
+        fine_mm: Gaussian sigma that smooths the noise, the same every way or along (k, j, i).
         coarse_mm: sigma of what is taken away again; the mean over a region this big is near zero.
         sd: standard deviation in HU.
     """
     from scipy.ndimage import gaussian_filter
 
     white = np.random.default_rng(seed).standard_normal(_BLOCK).astype(np.float32)
-    sigma = [max(fine_mm / s, 0.01) for s in spacing_mm]
+    fine = (fine_mm,) * 3 if isinstance(fine_mm, float) else fine_mm
+    sigma = [max(f / s, 0.01) for f, s in zip(fine, spacing_mm, strict=True)]
     wide = [coarse_mm / s for s in spacing_mm]
     band = gaussian_filter(white, sigma, mode="wrap") - gaussian_filter(white, wide, mode="wrap")
     band -= band.mean()

@@ -14,7 +14,7 @@ from trabecula.phantom.spine import VertebraFrame
 from trabecula.phantom.texture import Texture
 from trabecula.phantom.trunk import ANGLES, AXIS_Y_MM, PolarMap, Trunk
 
-RIB_CORTEX_MM: Final = 0.9
+RIB_CORTEX_MM: Final = 0.75
 # rib: angle of its front end in degrees from the back, how far that end lies below the head (mm)
 _RIBS: Final = (
     (146.0, 30.0),
@@ -42,6 +42,8 @@ class Thorax:
     cartilages: tuple[Tube, ...]
     sternum: tuple[Tube, ...]
     clavicles: tuple[Tube, ...]
+    scapulae: tuple[Tube, ...]
+    """Blades, spines and necks."""
     humeri: tuple[tuple[float, float, float], ...]
     """Centres of the humeral heads."""
 
@@ -60,8 +62,9 @@ def build_thorax(frames: Mapping[Level, VertebraFrame], trunk: Trunk) -> Thorax:
         tube for side in (1, -1) for number in range(1, 11) for tube in (_cartilage(trunk, ends, number, side),)
     )
     clavicles = tuple(_clavicle(trunk, side) for side in (1, -1))
-    humeri = tuple((side * (168.0 * trunk.shape.scale**0.5), -38.0, trunk.z_of(Level.T1, 6.0)) for side in (1, -1))
-    return Thorax(ribs, cartilages, sternum, clavicles, humeri)
+    humeri = tuple(_humeral_head(trunk, side) for side in (1, -1))
+    scapulae = tuple(tube for side, head in zip((1, -1), humeri, strict=True) for tube in _scapula(trunk, side, head))
+    return Thorax(ribs, cartilages, sternum, clavicles, scapulae, humeri)
 
 
 def _rib(frame: VertebraFrame, trunk: Trunk, number: int, side: int) -> Tube:
@@ -86,7 +89,9 @@ def _rib(frame: VertebraFrame, trunk: Trunk, number: int, side: int) -> Tube:
         ]
     )
     tail = np.stack([side * radius * np.sin(angles), AXIS_Y_MM + radius * np.cos(angles), tail_z], axis=1)
-    points = curve([head.tolist(), tubercle.tolist(), *tail.tolist()], 5.0)
+    # The floating ribs do not rest on the transverse process.
+    neck = [] if number > 10 else [tubercle.tolist()]
+    points = curve([head.tolist(), *neck, *tail.tolist()], 5.0)
     share = np.linspace(0.0, 1.0, len(points))
     thin = np.interp(share, [0.0, 0.06, 0.12, 0.3, 0.9, 1.0], [4.2, 3.3, 3.9, 3.3, 3.1, 3.6])
     if number in (1, 12):
@@ -151,6 +156,44 @@ def _clavicle(trunk: Trunk, side: int) -> Tube:
     return Tube(path, np.linspace(7.5, 5.8, len(path)))
 
 
+def _on_cage(trunk: Trunk, side: int, angle_deg: float, z: float, out_mm: float) -> list[float]:
+    angle = np.deg2rad(angle_deg)
+    radius = trunk.cage_radius(np.array([z]), np.array([angle if side > 0 else 2 * np.pi - angle]))[0, 0] + out_mm
+    return [side * float(radius * np.sin(angle)), AXIS_Y_MM + float(radius * np.cos(angle)), z]
+
+
+def _humeral_head(trunk: Trunk, side: int) -> tuple[float, float, float]:
+    """With the arms raised the head lies level with T1, well inside the shoulder."""
+    z = trunk.z_of(Level.T1, 8.0)
+    quarter = ANGLES // 4 if side > 0 else 3 * ANGLES // 4
+    skin = float(trunk.contours(np.array([z])).skin[0, quarter])
+    return side * (skin - 44.0), AXIS_Y_MM + 4.0, z
+
+
+def _scapula(trunk: Trunk, side: int, head: tuple[float, float, float]) -> tuple[Tube, ...]:
+    """A thin blade on the ribs from T7 to T2, its spine, and the neck towards the humeral head."""
+    spots = (
+        (62.0, Level.T7, 10.0, 8.0, 0.7), (60.0, Level.T6, 6.0, 10.0, 1.1), (58.0, Level.T5, 0.0, 13.0, 1.5),
+        (57.0, Level.T3, 6.0, 16.0, 1.9), (58.0, Level.T2, 0.0, 18.0, 1.7), (60.0, Level.T1, -4.0, 20.0, 1.0),
+    )  # fmt: skip
+    path = curve([[*_on_cage(trunk, side, angle, trunk.z_of(lv, up), out), thin] for angle, lv, up, out, thin in spots])
+    outward = np.stack([path[:, 0], path[:, 1] - AXIS_Y_MM - 25.0, np.zeros(len(path))], axis=1)
+    blade = Tube(path[:, :3], path[:, 3], outward / np.linalg.norm(outward, axis=1, keepdims=True), 15.0)
+    spine = curve(
+        [
+            _on_cage(trunk, side, 44.0, trunk.z_of(Level.T3, 4.0), 18.0),
+            _on_cage(trunk, side, 54.0, trunk.z_of(Level.T2, 4.0), 32.0),
+            [head[0] * 0.92, head[1] + 34.0, head[2] + 4.0],
+        ]
+    )
+    neck = curve([_on_cage(trunk, side, 70.0, trunk.z_of(Level.T2, 6.0), 20.0), [head[0] - side * 27.0, head[1], head[2]]])
+    return (
+        blade,
+        Tube(spine, np.linspace(3.0, 6.5, len(spine))),
+        Tube(neck, np.linspace(4.0, 11.0, len(neck))),
+    )
+
+
 @dataclass(frozen=True)
 class SkeletonHu:
     cortex: float
@@ -164,8 +207,8 @@ def paint_thorax(canvas: Canvas, thorax: Thorax, hu: SkeletonHu, texture: Textur
         found = tube_distance(canvas, tube)
         if found is not None:
             canvas.paint(found[0], canvas.coverage(found[1]), hu.cartilage, Structure.OTHER_BONE)
-    for tube in (*thorax.sternum, *thorax.clavicles):
-        _paint_bone(canvas, tube_distance(canvas, tube), hu, texture, Structure.OTHER_BONE, 1.0)
+    for tube in (*thorax.sternum, *thorax.clavicles, *thorax.scapulae):
+        _paint_bone(canvas, tube_distance(canvas, tube), hu, texture, Structure.OTHER_BONE, 0.7)
     for tube in thorax.ribs.values():
         _paint_bone(canvas, tube_distance(canvas, tube), hu, texture, Structure.RIB, RIB_CORTEX_MM)
     for centre in thorax.humeri:
@@ -184,31 +227,3 @@ def _paint_bone(
     view, distance = found
     canvas.paint(view, canvas.coverage(distance), hu.cortex * 0.8, label)
     canvas.paint(view, canvas.coverage(distance + np.float32(cortex_mm)), hu.cancellous + 1.5 * texture.sample(view))
-
-
-def paint_scapulae(canvas: Canvas, trunk: Trunk, polar: PolarMap, hu: SkeletonHu) -> None:
-    """Blades between the inner and outer muscle layers from T1 to T7, with their spines."""
-    z = canvas.grid.z_mm.astype(np.float64)
-    top, tip = trunk.z_of(Level.T1, 0.0), trunk.z_of(Level.T7, 6.0)
-    angle = np.minimum(polar.index, ANGLES - polar.index) * (360.0 / ANGLES)
-    contours = trunk.contours(z)
-    for k, height in enumerate(z):
-        t = (height - tip) / (top - tip)
-        if not 0.0 < t < 1.12:
-            continue
-        shell = contours.fascia[k] * 0.5 + contours.inner_muscle[k] * 0.5
-        wave = 1.5 * np.sin(np.deg2rad(angle) * 7.0)
-        distance = np.abs(polar.radius - shell[polar.index] + wave) - np.where(angle > 62, 2.6, 1.5)
-        low, high = 44.0 - 4.0 * min(t, 1.0), 50.0 + 36.0 * min(t, 1.0) ** 0.8
-        edge = np.maximum(low - angle, angle - high) * np.deg2rad(1.0) * polar.radius
-        blade = np.maximum(distance, edge)
-        if t > 0.55:
-            spine = np.maximum(np.abs(angle - 60.0 - 22.0 * (t - 0.7)) * np.deg2rad(1.0) * polar.radius - 2.5, 0)
-            reach = np.maximum(
-                shell[polar.index] - polar.radius, polar.radius - shell[polar.index] - 22.0 * (t - 0.5) / 0.5
-            )
-            blade = np.minimum(blade, np.maximum(spine - 1.0, reach))
-        share = canvas.coverage(blade.astype(np.float32))
-        part = canvas.hu[k]
-        part += share * (np.float32(0.55 * hu.cortex) - part)
-        canvas.labels[k][share > 0.5] = Structure.OTHER_BONE

@@ -26,7 +26,7 @@ AXIS_Y_MM: Final = -45.0
 """Where the polar axis stands, relative to the centre of T8's body."""
 PLEURA_DEPTH_MM: Final = 5.0
 """From the middle of the rib cage to the lung."""
-INTERCOSTAL_MM: Final = 4.0
+INTERCOSTAL_MM: Final = 3.2
 SKIN_MM: Final = 1.7
 
 # level: half width, front and back (relative to T8 and to the level's own body), dent at the midline
@@ -46,17 +46,17 @@ _CAGE: Final[Mapping[Level, tuple[float, float, float, float]]] = {
 }
 _KNOT_DEG: Final = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0, 120.0, 140.0, 160.0, 180.0)
 _OUTER_MUSCLE_MM: Final[Mapping[Level, tuple[float, ...]]] = {
-    Level.C7: (9, 11, 14, 30, 44, 38, 17, 8, 4, 2),
-    Level.T1: (8, 10, 15, 32, 50, 45, 25, 12, 6, 3),
-    Level.T2: (6, 8, 12, 25, 44, 42, 30, 16, 9, 3),
-    Level.T3: (5, 6, 10, 19, 33, 32, 26, 20, 12, 2),
-    Level.T4: (4, 4, 8, 17, 25, 19, 17, 19, 13, 1.5),
-    Level.T5: (3, 3.5, 6, 15, 21, 10, 9, 16, 10, 1.2),
-    Level.T7: (2.5, 2.5, 4, 12, 14, 5, 2, 6, 4, 1.2),
-    Level.T9: (2, 2, 4, 11, 8, 2, 1, 2, 3, 1.5),
-    Level.T11: (1.5, 1.5, 5, 8, 3, 1, 1, 2, 8, 2),
-    Level.L1: (1, 1, 4, 4, 2, 2, 3, 3, 9, 2.5),
-    Level.L3: (1, 1, 3, 3, 3, 4, 4, 3, 9.5, 2.5),
+    Level.C7: (8, 10, 14, 52, 105, 95, 36, 8, 4, 2),
+    Level.T1: (7, 9, 15, 48, 90, 84, 42, 13, 6, 3),
+    Level.T2: (5.5, 7, 12, 32, 58, 56, 36, 17, 9, 3),
+    Level.T3: (4.5, 5, 10, 20, 36, 34, 27, 20, 12, 2),
+    Level.T4: (3.5, 3.5, 7, 16, 24, 18, 15, 17, 11, 1.5),
+    Level.T5: (2.5, 3, 5, 14, 19, 8, 7, 14, 9, 1.2),
+    Level.T7: (2, 2, 5, 13, 13, 4, 1, 5, 3, 1.2),
+    Level.T9: (1.5, 1.5, 5, 11, 6, 1, 0.5, 1.5, 2.5, 1.5),
+    Level.T11: (1, 1, 5, 8, 2, 0.5, 0.5, 1.5, 6, 2),
+    Level.L1: (1, 1, 3, 3, 1, 1, 2, 2, 7.5, 2),
+    Level.L3: (1, 1, 2, 2, 2, 3, 3, 2, 8.5, 2.5),
 }
 _INNER_MUSCLE_MM: Final[Mapping[Level, tuple[float, ...]]] = {
     Level.C7: (0, 0, 10, 15, 15, 10, 5, 2, 0, 0),
@@ -64,22 +64,22 @@ _INNER_MUSCLE_MM: Final[Mapping[Level, tuple[float, ...]]] = {
     Level.T2: (0, 3, 18, 29, 22, 6, 5, 4, 2, 0),
     Level.T3: (0, 3, 20, 29, 18, 6, 5, 5, 3, 0),
     Level.T4: (0, 3, 18, 25, 12, 7, 5, 4, 2, 0),
-    Level.T5: (0, 2, 14, 19, 8, 8, 6, 3, 1, 0),
-    Level.T7: (0, 1, 3, 6, 7, 9, 7, 3, 0, 0),
-    Level.T9: (0, 0, 2, 5, 6, 8, 7, 4, 1, 0),
-    Level.T11: (0, 0, 2, 5, 6, 8, 8, 6, 2, 0),
-    Level.L1: (0, 0, 2, 6, 8, 9, 9, 7, 2, 0),
-    Level.L3: (0, 0, 2, 8, 11, 12, 11, 8, 2, 0),
+    Level.T5: (0, 2, 14, 18, 7, 7, 5, 3, 1, 0),
+    Level.T7: (0, 1, 3, 5, 6, 8, 6, 2, 0, 0),
+    Level.T9: (0, 0, 1, 3, 4, 6, 5, 3, 1, 0),
+    Level.T11: (0, 0, 1, 2, 3, 5, 5, 4, 1, 0),
+    Level.L1: (0, 0, 1, 3, 5, 6, 6, 5, 1, 0),
+    Level.L3: (0, 0, 2, 7, 9, 9, 8, 6, 1, 0),
 }
 _FAT_SHARE: Final[Mapping[Level, tuple[float, ...]]] = {
     Level.C7: (0.6, 0.6, 0.6, 0.5, 0.5, 0.6, 0.6, 0.6, 0.6, 0.5),
     Level.T3: (0.5, 0.5, 0.5, 0.6, 0.8, 0.9, 0.9, 0.8, 0.7, 0.45),
-    Level.T7: (0.45, 0.5, 0.6, 0.8, 1.0, 1.0, 0.9, 0.8, 0.7, 0.4),
-    Level.T11: (0.6, 0.7, 0.9, 1.05, 1.0, 0.95, 0.9, 0.9, 0.9, 0.7),
+    Level.T7: (0.45, 0.5, 0.75, 0.9, 1.0, 1.0, 0.9, 0.8, 0.7, 0.4),
+    Level.T11: (0.6, 0.7, 1.0, 1.1, 1.0, 0.95, 0.9, 0.9, 0.9, 0.7),
     Level.L1: (0.8, 0.9, 1.15, 1.2, 1.05, 1.0, 0.95, 1.0, 1.1, 1.0),
     Level.L3: (1.0, 1.1, 1.5, 1.4, 1.1, 1.0, 1.0, 1.1, 1.25, 1.1),
 }
-_BREAST_MM: Final = 30.0
+_BREAST_MM: Final = 21.0
 
 
 @dataclass(frozen=True)
@@ -186,14 +186,17 @@ class Trunk:
         ribs = cage + INTERCOSTAL_MM
         fascia = np.maximum(ribs, self._fascia(z, folded))
         first = fascia + inner
-        second = first + np.where(inner > 1.5, 1.2, 0.2)
+        # Muscle sheets lie against each other in places and slide on fat in others.
+        gap = 0.9 + 1.3 * np.cos(3 * theta[None, :] + wave[2] + z[:, None] / 23.0)
+        gap = gap + 0.9 * np.cos(8 * theta[None, :] - wave[3] + z[:, None] / 37.0)
+        second = first + np.clip(gap, 0.0, 3.0) * np.clip(inner / 3.0, 0.0, 1.0)
         third = second + outer
         fat = self._table(_FAT_SHARE, z, folded) * self.shape.fat_mm * (0.5 + 0.5 * vary)
         if self.shape.breasts:
-            side = np.exp(-np.square((folded - np.deg2rad(140.0)) / np.deg2rad(19.0)))
+            side = np.exp(-np.square((folded - np.deg2rad(134.0)) / np.deg2rad(23.0)))
             height = np.exp(-np.square((z - self._breast_z) / 40.0))
             fat = fat + _BREAST_MM * self.shape.scale * height[:, None] * side[None, :]
-        skin = _smooth(third, 60) + fat + SKIN_MM
+        skin = np.maximum(_smooth(np.maximum(third, _smooth(third, 170)), 70) + fat, third + 1.5) + SKIN_MM
         return Contours(*(a.astype(np.float32) for a in (cage, fascia, first, third, second, skin, cosine)))
 
     def _table(self, table: Mapping[Level, tuple[float, ...]], z: Array, folded: Array) -> Array:
@@ -212,7 +215,7 @@ class Trunk:
             x = radius * sin
             depth = top + 4.0 * (1.0 - np.exp(-np.square(x / 9.0))) - 0.0022 * x * x - 26.0 * (x / 58.0) ** 6
             radius = 0.5 * radius + 0.5 * np.maximum(depth, 5.0) / np.maximum(cos, 0.2)
-        return np.where(folded[None, :] < 1.25, radius, 0.0)
+        return np.where(folded[None, :] < 1.0, radius, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

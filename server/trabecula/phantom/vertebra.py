@@ -22,11 +22,9 @@ from trabecula.phantom.canvas import (
 from trabecula.phantom.spine import VertebraFrame
 from trabecula.phantom.texture import Texture
 
-BODY_CORTEX_MM = 0.45
-ENDPLATE_MM = 0.7
-ARCH_CORTEX_MM = 1.1
-ARCH_CANCELLOUS_SHARE = 0.55
-"""Of the way from trabecular bone to cortex in CT number: arches are mostly compact bone... kept low."""
+BODY_CORTEX_MM = 0.34
+ENDPLATE_MM = 0.6
+ARCH_CORTEX_MM = 0.85
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,14 @@ def body_distances(u: Field, v: Field, w: Field, frame: VertebraFrame) -> tuple[
     waist = np.float32(0.92) + np.float32(0.08) * level_w * level_w
     a, b = np.float32(frame.half_width_mm), np.float32(frame.half_depth_mm)
     # The back is flat with a shallow hollow towards the canal, the front round.
-    hollow = np.float32(1.9) * np.exp(-np.square(u / np.float32(0.5 * frame.half_width_mm)))
+    hollow = np.float32(2.4) * np.exp(-np.square(u / np.float32(0.5 * frame.half_width_mm)))
     back = v < 0
     un = u / (a * waist)
     vn = np.where(back, (v - hollow * (v < -0.5 * b)) / b, v / (b * waist))
     un2, vn2 = un * un, vn * vn
     round_r = np.sqrt(un2 + vn2)
     square_r = np.sqrt(np.sqrt(un2 * un2 + vn2 * vn2))
-    r = np.where(back, np.float32(0.15) * round_r + np.float32(0.85) * square_r, 0.75 * round_r + 0.25 * square_r)
+    r = np.where(back, np.float32(0.45) * round_r + np.float32(0.55) * square_r, 0.75 * round_r + 0.25 * square_r)
     scale = np.sqrt(un2 / (a * a) + vn2 / (b * b)) / np.maximum(round_r, np.float32(1e-3))
     wall = (r - 1.0) / np.maximum(scale, np.float32(1e-3))
     lean = np.float32(0.5 * (frame.front_mm - frame.back_mm)) * np.clip(vn, -1.0, 1.0)
@@ -218,13 +216,18 @@ def build_canal(frames: dict[Level, VertebraFrame]) -> Canal:
     )
     side = np.tile([0.0, -1.0, 0.0], (len(path), 1))
     cord_side = np.tile([0.0, -1.0, 0.0], (len(cord_path), 1))
+    radii = np.interp(path[:, 2], [c[2] for c in centres[::-1]], [_sac_radius(f) for f in ordered[::-1]])
     cord_radii = np.full(len(cord_path), 3.4)
     cord_radii[-6:] = np.linspace(3.4, 1.0, 6)
     return Canal(
-        Tube(path, np.full(len(path), 7.9), side, 1.12),
-        Tube(path, np.full(len(path), 6.6), side, 1.12),
+        Tube(path, radii, side, 1.2),
+        Tube(path, radii - 1.2, side, 1.2),
         Tube(cord_path, cord_radii, cord_side, 1.3),
     )
+
+
+def _sac_radius(frame: VertebraFrame) -> float:
+    return min(frame.canal_half_depth_mm - 0.3, frame.canal_half_width_mm / 1.2 - 0.2)
 
 
 def paint_canal(canvas: Canvas, canal: Canal, fat_hu: float, csf_hu: float, cord_hu: float) -> None:

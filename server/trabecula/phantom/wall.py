@@ -54,6 +54,8 @@ class WallTextures:
     septa: Texture
     muscle: Texture
     streaks: Texture
+    sheets: Texture
+    """Planes of fat between muscles."""
     lung: Texture
 
 
@@ -78,9 +80,10 @@ class Dome:
 
 def _dome(x: Field, y: Field, top_z: float, centre_x: float) -> Field:
     """One dome: round on top, steep towards ribs and back, reaching lowest behind."""
-    px, py = (x - np.float32(centre_x)) / 66.0, (y + 12.0) / 86.0
+    off = x - np.float32(centre_x)
+    px, py = np.where(off > 0, off / 66.0, off / 118.0), (y + 12.0) / 86.0
     rho2 = px * px + py * py
-    height = top_z - 36.0 * rho2 - 26.0 * rho2 * rho2 * (x > -10)
+    height = top_z - 36.0 * rho2 - 26.0 * rho2 * rho2
     height = height - 34.0 * np.square(np.clip(y / 80.0, 0.0, 1.4)) + 8.0 * np.clip(-y / 90.0, 0.0, 1.0)
     return height.astype(np.float32)
 
@@ -106,13 +109,14 @@ def paint_wall(
     dome = Dome.of(canvas, trunk)
     left, right = (_borders(trunk, canvas, table) for table in (_LEFT_BORDER, _RIGHT_BORDER))
     fat = hu[Tissue.FAT] + textures.fat.sample(view) + 45.0 * textures.septa.sample(view)
-    streak = textures.streaks.sample(view)
+    streak, sheet = textures.streaks.sample(view), textures.sheets.sample(view)
     grain = textures.muscle.sample(view)
     lung = np.zeros(canvas.grid.shape, dtype=np.float32)
     inside = np.zeros(canvas.grid.shape, dtype=np.float32)
     for k in range(canvas.grid.shape[0]):
-        muscle = hu[Tissue.MUSCLE] + grain[k] + 0.55 * streak[k] * np.float32(hu[Tissue.FAT] - hu[Tissue.MUSCLE])
-        back = hu[Tissue.MUSCLE] + grain[k] + streak[k] * np.float32(hu[Tissue.FAT] - hu[Tissue.MUSCLE])
+        lean, marbling = hu[Tissue.MUSCLE] + grain[k], np.float32(hu[Tissue.FAT] - hu[Tissue.MUSCLE])
+        muscle = lean + np.maximum(0.4 * streak[k], 0.85 * sheet[k]) * marbling
+        back = lean + np.maximum(streak[k], 0.5 * sheet[k]) * marbling
         layers = _SliceLayers(canvas, contours, polar, k)
         layers.paint(fat[k], muscle, back, hu)
         inside[k] = layers.distance(contours.cage) + np.float32(PLEURA_DEPTH_MM)
