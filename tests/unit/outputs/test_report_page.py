@@ -152,7 +152,7 @@ def test_refusal_says_what_is_wrong_and_how_to_mend_it() -> None:
 def test_indeterminate_names_both_sides() -> None:
     page = page_of(samples.enhanced())
     assert "Indeterminate: between the osteoporosis range and the low range" in page.text
-    assert "11.4 ± 8.0 HU taken off" in page.text.replace("\u202f", " ")
+    assert "11.4 ± 8.0 HU taken off" in page.text.replace("\u00a0", " ")
 
 
 def test_unknown_context_is_said() -> None:

@@ -65,6 +65,11 @@ class Picture:
     outlines: tuple[Outline, ...]
     marks: tuple[Mark, ...]
 
+    @property
+    def letter_mm(self) -> float:
+        """Height of letters that stay readable when the whole picture is shown small."""
+        return round(max(7.0, 0.032 * self.width_mm), 1)
+
 
 def pictures(views: tuple[View, ...], report: ScreeningReport) -> tuple[Picture, ...]:
     """Every view as a picture."""
@@ -103,7 +108,7 @@ def _caption(view: View, report: ScreeningReport) -> str:
     if view.kind == "sagittal":
         return (
             "Surface through the middle of the vertebral bodies, unrolled; bone window. Thin lines: vertebral bodies. "
-            "Yellow: trabecular region measured; dashed red: measured, left out of the mean."
+            "Yellow: trabecular regions, and the names that count towards the mean; dashed red: left out of it."
         )
     here = next((item for item in report.composition if item.level is view.level), None)
     cut = " The field of view cuts the body here." if here is not None and here.truncated else ""

@@ -57,6 +57,7 @@ def _environment() -> Environment:
         unit=words.unit,
         prose=words.prose,
         scale=words.scale,
+        sentence=words.sentence,
         code_words=words.code_words,
         exclusions=words.exclusions,
         levels=words.levels,

@@ -12,7 +12,8 @@ from trabecula.patient import PatientContext, Sex
 from trabecula.report import ScreeningReport
 
 DASH: Final = "–"
-NARROW_SPACE: Final = "\u202f"
+SPACE: Final = "\u00a0"
+"""Keeps a number and what belongs to it on one line."""
 MINUS: Final = "\u2212"
 
 HEADLINES: Final[dict[Category, str]] = {
@@ -90,11 +91,11 @@ def with_error(value: float | None, error: float | None, digits: int = 1) -> str
     """``88.1 ± 5.3``; a dash when there is no value."""
     if value is None or error is None:
         return number(value, digits)
-    return f"{number(value, digits)}{NARROW_SPACE}±{NARROW_SPACE}{number(error, digits)}"
+    return f"{number(value, digits)}{SPACE}±{SPACE}{number(error, digits)}"
 
 
 def percent(value: float | None) -> str:
-    return DASH if value is None else f"{100 * value:.0f}{NARROW_SPACE}%"
+    return DASH if value is None else f"{100 * value:.0f}{SPACE}%"
 
 
 def unit(text: str | None) -> str:
@@ -107,6 +108,13 @@ def prose(text: str) -> str:
     for plain in ("mg/cm3", "mm3", "cm2/m2", "cm2"):
         text = text.replace(plain, unit(plain))
     return scale(text)
+
+
+def sentence(text: str) -> str:
+    """``text`` as a sentence: a capital at the start, a full stop at the end."""
+    text = prose(text.strip())
+    stopped = text if text.endswith((".", "!", "?")) else f"{text}."
+    return stopped[:1].upper() + stopped[1:]
 
 
 def scale(text: str) -> str:
