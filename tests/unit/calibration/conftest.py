@@ -33,7 +33,7 @@ class BlockPatient:
     """
 
     fat_hu: float = -107.0
-    muscle_hu: float = 52.0
+    muscle_hu: float = 46.0
     blood_hu: float = 42.0
     organ_hu: float = 30.0
     bone_hu: float = 140.0
