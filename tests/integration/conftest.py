@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_screens import make_fake_perform
+from live_service import LiveServer, StartServer
 
 from trabecula.config import Settings
 from trabecula.service.client import Client
 from trabecula.service.server import Server
 from trabecula.service.work import Runner, ThreadRunner
-
-
-@dataclass
-class LiveServer:
-    """A service on an event loop in a thread of its own, as clients see it."""
-
-    server: Server
-    loop: asyncio.AbstractEventLoop
-    settings: Settings
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server.port}"
-
-    def stop(self, drain_s: float) -> None:
-        asyncio.run_coroutine_threadsafe(self.server.stop(drain_s), self.loop).result(60)
-
-    def spool(self) -> list[Path]:
-        return list((self.settings.state_dir / "spool").rglob("*"))
-
-
-StartServer = Callable[..., LiveServer]
 
 
 @pytest.fixture

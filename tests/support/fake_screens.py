@@ -13,15 +13,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import report_samples
-
 from trabecula.errors import NoDicomFound
 from trabecula.outcome import Stage
-from trabecula.outputs.r4 import FhirOptions
 from trabecula.patient import PatientContext
 from trabecula.progress import ProgressListener
 from trabecula.report import Screening
-from trabecula.service.work import Perform, perform
+from trabecula.service.records import Job
+from trabecula.service.work import Completion, Perform, perform
 
 CANARY = "CANARY^PATIENT"
 """Stands for patient data in a message that must not leak."""
@@ -45,6 +43,8 @@ def fake_screen(
             progress(stage, step / rounds)
             if order == "slow":
                 time.sleep(0.02)
+    import report_samples
+
     report = report_samples.refused() if order == "refuse" else report_samples.reported()
     screening = report_samples.screening(replace(report, patient=patient))
     evidence = screening.evidence
@@ -53,4 +53,16 @@ def fake_screen(
 
 def make_fake_perform() -> Perform:
     """What a runner loads."""
+    from trabecula.outputs.r4 import FhirOptions
+
     return partial(perform, fake_screen, FhirOptions())
+
+
+def _perform_without_documents(job: Job, progress: ProgressListener) -> Completion:
+    screening = fake_screen([job.spool], job.patient, progress, keep_anatomy=False)
+    return Completion(screening.report.status, (), screening.report)
+
+
+def make_light_perform() -> Perform:
+    """What a worker process loads quickly."""
+    return _perform_without_documents

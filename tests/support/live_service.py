@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ class LiveServer:
         asyncio.run_coroutine_threadsafe(self.server.stop(drain_s), self.loop).result(60)
 
     def spool(self) -> list[Path]:
-        return list((self.settings.state_dir / "spool").rglob("*"))
+        """Files and folders of uploads; walks, so that what vanishes meanwhile does no harm."""
+        walk = os.walk(self.settings.state_dir / "spool")
+        return [Path(folder) / name for folder, folders, files in walk for name in (*folders, *files)]
 
 
 StartServer = Callable[..., LiveServer]

@@ -47,7 +47,8 @@ def exits_with_code(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except TrabeculaError as error:
-            complain(error.code, error.client_message)
+            detail = f" [{error.detail}]" if error.detail else ""
+            complain(error.code, error.client_message + detail)
             raise typer.Exit(exit_code_of(error)) from error
         except OSError as error:
             complain("file-system", f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trabecula.outputs import report_json
-from trabecula.outputs.page import to_html
-from trabecula.outputs.r4 import FhirOptions, to_bundle
 from trabecula.report import Screening, ScreeningReport
 from trabecula.service.records import DocumentKind
+
+if TYPE_CHECKING:
+    from trabecula.outputs.r4 import FhirOptions
 
 
 def write_documents(screening: Screening, folder: Path, fhir: FhirOptions) -> tuple[DocumentKind, ...]:
@@ -22,6 +24,10 @@ def write_documents(screening: Screening, folder: Path, fhir: FhirOptions) -> tu
     Raises:
         OSError: if the disk does not take them.
     """
+    # Imported here: only workers write documents, and these take a second and much memory to import.
+    from trabecula.outputs.page import to_html
+    from trabecula.outputs.r4 import to_bundle
+
     report = screening.report
     page = to_html(screening)
     bundle = to_bundle(report, replace(fhir, page_html=page.encode()))

@@ -10,7 +10,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 
 from trabecula.config import Settings, split_address
 from trabecula.errors import ConfigurationError
@@ -133,6 +133,7 @@ def _serve_metrics(settings: Settings, registry: CollectorRegistry) -> None:
     if settings.metrics_listen is None:
         return
     host, port = split_address(settings.metrics_listen)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
         start_http_server(port, host.strip("[]"), registry)
     except OSError as error:

@@ -9,16 +9,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trabecula.errors import Cancelled, ScreeningTimedOut
 from trabecula.outcome import Stage
-from trabecula.outputs.r4.filing import FhirOptions
 from trabecula.patient import PatientContext
 from trabecula.progress import ProgressListener
 from trabecula.report import ReportStatus, Screening, ScreeningReport
 from trabecula.service.documents import write_documents
 from trabecula.service.records import DocumentKind, Job
+
+if TYPE_CHECKING:
+    from trabecula.outputs.r4 import FhirOptions
 
 
 class ScreenFunction(Protocol):

@@ -603,7 +603,7 @@ class Driver(_message.Message):
     def __init__(self, domain: _Optional[str] = ..., statement: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., cutoff: _Optional[float] = ..., source: _Optional[str] = ...) -> None: ...
 
 class Assessment(_message.Message):
-    __slots__ = ("category", "between", "statement", "decided_on", "drivers", "confidence", "confidence_reasons", "unknown_context")
+    __slots__ = ("category", "between", "statement", "decided_on", "drivers", "confidence", "confidence_reasons", "unknown_context", "density_cutoffs_mg_cm3")
     CATEGORY_FIELD_NUMBER: _ClassVar[int]
     BETWEEN_FIELD_NUMBER: _ClassVar[int]
     STATEMENT_FIELD_NUMBER: _ClassVar[int]
@@ -612,6 +612,7 @@ class Assessment(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_REASONS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    DENSITY_CUTOFFS_MG_CM3_FIELD_NUMBER: _ClassVar[int]
     category: Category
     between: _containers.RepeatedScalarFieldContainer[Category]
     statement: str
@@ -620,7 +621,8 @@ class Assessment(_message.Message):
     confidence: Confidence
     confidence_reasons: _containers.RepeatedScalarFieldContainer[str]
     unknown_context: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, category: _Optional[_Union[Category, str]] = ..., between: _Optional[_Iterable[_Union[Category, str]]] = ..., statement: _Optional[str] = ..., decided_on: _Optional[str] = ..., drivers: _Optional[_Iterable[_Union[Driver, _Mapping]]] = ..., confidence: _Optional[_Union[Confidence, str]] = ..., confidence_reasons: _Optional[_Iterable[str]] = ..., unknown_context: _Optional[_Iterable[str]] = ...) -> None: ...
+    density_cutoffs_mg_cm3: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, category: _Optional[_Union[Category, str]] = ..., between: _Optional[_Iterable[_Union[Category, str]]] = ..., statement: _Optional[str] = ..., decided_on: _Optional[str] = ..., drivers: _Optional[_Iterable[_Union[Driver, _Mapping]]] = ..., confidence: _Optional[_Union[Confidence, str]] = ..., confidence_reasons: _Optional[_Iterable[str]] = ..., unknown_context: _Optional[_Iterable[str]] = ..., density_cutoffs_mg_cm3: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Recommendation(_message.Message):
     __slots__ = ("rule_id", "rule_version", "action", "text", "because", "citation", "verified")

@@ -1,0 +1,170 @@
+"""What operators see: health, reflection, draining, restarts, metrics, TLS."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from live_service import LiveServer, StartServer, make_study, wait_until
+from prometheus_client import generate_latest
+
+from trabecula import errors
+from trabecula.service.client import Client, ClientTls
+from trabecula.service.server import SERVICE_NAME
+from trabecula.v1 import screening_pb2 as pb
+
+
+def health(channel: grpc.Channel) -> int:
+    answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=SERVICE_NAME))
+    return int(answer.status)
+
+
+def test_health_is_serving(service: LiveServer) -> None:
+    with grpc.insecure_channel(service.address) as channel:
+        assert health(channel) == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_reflection_is_off_unless_asked_for(service: LiveServer) -> None:
+    with grpc.insecure_channel(service.address) as channel, pytest.raises(grpc.RpcError) as caught:
+        list(ProtoReflectionDescriptorDatabase(channel).get_services())
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_reflection_tells_the_protocol(start_server: StartServer) -> None:
+    service = start_server(reflection=True)
+    with grpc.insecure_channel(service.address) as channel:
+        assert SERVICE_NAME in list(ProtoReflectionDescriptorDatabase(channel).get_services())
+
+
+def test_draining_ends_accepted_work_and_takes_no_more(start_server: StartServer, tmp_path: Path) -> None:
+    service = start_server()
+    with grpc.insecure_channel(service.address) as channel, Client(service.address) as client:
+        running = client.submit(make_study(tmp_path / "slow", b"slow"))
+        queued = client.submit(make_study(tmp_path / "two"))
+        watched = threading.Thread(target=lambda: states.extend(each.state for each in client.watch(queued)))
+        states: list[int] = []
+        watched.start()
+        stopping = threading.Thread(target=service.stop, args=(30.0,))
+        stopping.start()
+        wait_until(lambda: health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING)
+        with pytest.raises(errors.Draining):
+            client.submit(make_study(tmp_path / "three"))
+        client.cancel(running)
+        stopping.join(20)
+        watched.join(10)
+    assert states[-1] == pb.SCREENING_STATE_REPORTED
+
+
+def test_work_that_does_not_end_in_time_fails_as_interrupted(start_server: StartServer, tmp_path: Path) -> None:
+    service = start_server()
+    with Client(service.address) as client:
+        running = client.submit(make_study(tmp_path / "slow", b"slow"))
+        last: list[pb.ScreeningSummary] = []
+        watched = threading.Thread(target=lambda: last.extend(client.watch(running)))
+        watched.start()
+        wait_until(lambda: any(each.state == pb.SCREENING_STATE_RUNNING for each in last))
+        service.stop(0.1)
+        watched.join(10)
+    assert last[-1].failure.code == "interrupted"
+
+
+def test_results_outlive_a_restart_and_keys_still_count(start_server: StartServer, tmp_path: Path) -> None:
+    files = make_study(tmp_path / "study")
+    first = start_server()
+    with Client(first.address) as client:
+        screening_id = client.submit(files, idempotency_key="visit-1")
+        list(client.watch(screening_id))
+        _, report = client.get(screening_id)
+    first.stop(0.0)
+    second = start_server()
+    with Client(second.address) as client:
+        assert client.get(screening_id)[1] == report
+        assert client.submit(files, idempotency_key="visit-1") == screening_id
+
+
+def test_old_results_are_forgotten(start_server: StartServer, tmp_path: Path) -> None:
+    first = start_server()
+    with Client(first.address) as client:
+        screening_id = client.submit(make_study(tmp_path / "study"))
+        list(client.watch(screening_id))
+    first.stop(0.0)
+    time.sleep(0.05)
+    second = start_server(retention_s=0.01)
+    with Client(second.address) as client:
+        wait_until(lambda: not client.list().summaries)
+        with pytest.raises(errors.NotFound):
+            client.get(screening_id)
+    assert list((second.settings.state_dir / "screenings").iterdir()) == []
+
+
+def test_a_study_that_takes_too_long_is_stopped(start_server: StartServer, tmp_path: Path) -> None:
+    service = start_server(screening_timeout_s=0.3)
+    with Client(service.address) as client:
+        summary = list(client.watch(client.submit(make_study(tmp_path / "slow", b"slow"))))[-1]
+    assert summary.failure.code == "screening-timed-out"
+
+
+def test_metrics_count_calls_and_screenings_without_patient_data(service: LiveServer, tmp_path: Path) -> None:
+    with grpc.insecure_channel(service.address) as channel, Client(service.address) as client:
+        health(channel)
+        for order in (b"report", b"refuse", b"text"):
+            list(client.watch(client.submit(make_study(tmp_path / "study", order))))
+        with pytest.raises(errors.NotFound):
+            client.get("unknown")
+    # The client has its answer a moment before the call is counted.
+    wait_until(lambda: b'grpc_code="NotFound",grpc_method="GetScreening"' in generate_latest(service.server.registry))
+    text = generate_latest(service.server.registry).decode()
+    method = 'grpc_method="SubmitStudy",grpc_service="trabecula.v1.ScreeningService",grpc_type="client_stream"'
+    assert f"grpc_server_started_total{{{method}}} 3.0" in text
+    assert 'trabecula_screenings_total{outcome="reported"} 1.0' in text
+    assert 'trabecula_screenings_total{outcome="refused"} 1.0' in text
+    assert 'trabecula_failures_total{reason="no-dicom-found"} 1.0' in text
+    assert 'trabecula_jobs{state="queued"} 0.0' in text
+    assert 'trabecula_jobs{state="running"} 0.0' in text
+    assert "Health" not in text
+    assert "SAMPLE-0001" not in text
+
+
+def test_results_on_disk_are_private_to_the_user(service: LiveServer, client: Client, tmp_path: Path) -> None:
+    list(client.watch(client.submit(make_study(tmp_path / "study"))))
+    folders = [path for path in service.settings.state_dir.rglob("*") if path.is_dir()]
+    assert folders
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folders)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost, and its key."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("NO openssl: TLS is not tested")
+    return certificate, key
+
+
+def test_mutual_tls_lets_in_known_clients_only(
+    start_server: StartServer, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    chain, key = certificate
+    service = start_server(tls_certificate_file=chain, tls_key_file=key, tls_client_ca_file=chain)
+    address = f"localhost:{service.server.port}"
+    with Client(address, ClientTls(chain, chain, key)) as known:
+        assert known.submit(make_study(tmp_path / "study"))
+    for stranger in (Client(address, ClientTls(chain)), Client(address)):
+        with stranger, pytest.raises(errors.TrabeculaError) as caught:
+            stranger.list()
+        assert caught.value.code == "service-unreachable"
+
+
+def test_an_address_in_use_is_a_configuration_error(start_server: StartServer, service: LiveServer) -> None:
+    with pytest.raises(errors.ConfigurationError):
+        start_server(listen=service.address, state_dir=service.settings.state_dir.with_name("other"))
