@@ -59,21 +59,28 @@ def unfit_region(statistics: RoiStatistics, roi_rules: RoiRules, rules: Exclusio
 def fractured(index: int, levels: Sequence[Level], heights: Sequence[Heights], rules: ExclusionRules) -> bool:
     """Whether a body's height is lost as in Genant grade 2 or more, judged on its own and its neighbours' heights.
 
-    Wedge and biconcave loss are the lower of anterior and middle over posterior height; crush is posterior
-    height over the mean of the two neighbours'. ``levels`` and ``heights`` run head to foot.
+    Wedge and biconcave loss are the lower of anterior and middle over posterior height; beside that each height
+    is compared with the mean of the two neighbours' same height. ``levels`` and ``heights`` run head to foot.
     """
-    own = heights[index]
-    if own.anterior_mm is None or own.middle_mm is None or own.posterior_mm is None:
+    own = _triple(heights[index])
+    if own is None:
         return False
-    ratios = [min(own.anterior_mm, own.middle_mm) / own.posterior_mm]
+    ratios = [min(own[:2]) / own[2]]
     beside = [
-        other.posterior_mm
+        triple
         for level, other in zip(levels, heights, strict=True)
-        if abs(level.ordinal - levels[index].ordinal) == 1 and other.posterior_mm is not None
+        if abs(level.ordinal - levels[index].ordinal) == 1 and (triple := _triple(other)) is not None
     ]
     if len(beside) == 2:
-        ratios.append(own.posterior_mm / float(np.mean(beside)))
+        ratios.extend(2.0 * here / (above + below) for here, above, below in zip(own, *beside, strict=True))
     return min(ratios) < rules.fracture_ratio
+
+
+def _triple(heights: Heights) -> tuple[float, float, float] | None:
+    anterior, middle, posterior = heights.anterior_mm, heights.middle_mm, heights.posterior_mm
+    if anterior is None or middle is None or posterior is None:
+        return None
+    return anterior, middle, posterior
 
 
 def out_of_line(index: int, column: Sequence[VertebraMeasurement], rules: ExclusionRules) -> bool:

@@ -17,6 +17,7 @@ from trabecula.imaging.study import CtVolume
 
 _MAD_TO_SD = 1.4826
 """Scaled median absolute deviation of a normal distribution."""
+_MIN_SEMI_AXIS_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -95,23 +96,18 @@ def _inscribed_ellipse(shape: BodyShape, inset_mm: float) -> tuple[tuple[float, 
     middle = (points.max(axis=0) + points.min(axis=0)) / 2
     if np.any(extent < inset_mm / 2):
         return None
-    shifts = np.linspace(-0.3, 0.3, 7)
-    aspects = np.linspace(0.75, 1.25, 6)
-    best: tuple[float, FloatArray, FloatArray] | None = None
-    for shift_a in shifts:
-        for shift_l in shifts[2:5]:
-            centre = middle + extent * (shift_a, shift_l)
-            for aspect in aspects:
-                axes = extent * (aspect, 1.0 / aspect)
-                # The outline may cut the ellipse at a few rays: one ray's error must not shrink the region.
-                scale = float(np.quantile(np.linalg.norm((points - centre) / axes, axis=1), 0.03))
-                area = float(np.prod(axes)) * scale**2
-                if best is None or area > best[0]:
-                    best = (area, centre, axes * scale)
-    if best is None or np.any(best[2] < 2.0):
+    shifts, aspects = np.linspace(-0.3, 0.3, 7), np.linspace(0.75, 1.25, 6)
+    shift_a, shift_l, aspect = (v.ravel() for v in np.meshgrid(shifts, shifts[2:5], aspects, indexing="ij"))
+    centres = middle + extent * np.stack([shift_a, shift_l], axis=1)
+    axes = extent * np.stack([aspect, 1.0 / aspect], axis=1)
+    # The outline may cut the ellipse at a few rays: one ray's error must not shrink the region.
+    reach = np.linalg.norm((points[None] - centres[:, None]) / axes[:, None], axis=2)
+    axes *= np.quantile(reach, 0.03, axis=1)[:, None]
+    best = int(np.argmax(axes.prod(axis=1)))
+    if np.any(axes[best] < _MIN_SEMI_AXIS_MM):
         return None
-    _, centre, axes = best
-    return (float(centre[0]), float(centre[1])), float(axes[0]), float(axes[1])
+    (centre_a, centre_l), (half_depth, half_width) = centres[best], axes[best]
+    return (float(centre_a), float(centre_l)), float(half_depth), float(half_width)
 
 
 def _voxels_inside(geometry: Geometry, roi: TrabecularRoi, rules: RoiRules) -> tuple[npt.NDArray[np.int64], BoolArray]:

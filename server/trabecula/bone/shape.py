@@ -125,9 +125,22 @@ def _heights(
         column = _column(place, rules.height_column_depth_mm, rules.height_column_width_mm)
         columns.append(_endplates(hu, mask, column, rules))
     return (
-        Heights(*(None if ends is None else ends.top_mm - ends.bottom_mm for ends in columns)),
-        Heights(*(None if ends is None else ends.label_height_mm for ends in columns)),
+        _at_margins([None if ends is None else ends.top_mm - ends.bottom_mm for ends in columns], rules),
+        _at_margins([None if ends is None else ends.label_height_mm for ends in columns], rules),
     )
+
+
+def _at_margins(heights_mm: list[float | None], rules: ShapeRules) -> Heights:
+    """Three heights with front and back carried along their common slope to the body's margins.
+
+    Columns stand inside the margins to keep clear of cortex and osteophytes, where a wedge has lost less.
+    """
+    anterior, middle, posterior = heights_mm
+    if anterior is None or posterior is None:
+        return Heights(anterior, middle, posterior)
+    front, _, back = rules.height_positions
+    slope = (posterior - anterior) / (back - front)
+    return Heights(anterior - slope * front, middle, posterior + slope * (1.0 - back))
 
 
 def _column(centre: tuple[float, float], depth_mm: float, width_mm: float) -> BoolArray:

@@ -9,7 +9,7 @@ from trabecula.calibration.calibration import Calibration
 from trabecula.clinical import ClinicalConstants
 from trabecula.composition.body import CompositionAtLevel
 from trabecula.composition.rules import TissueRules, composition_levels, tissue_rules
-from trabecula.composition.tissue import BoolPlane, Plane, Tissue, slab_plane, tissue_map, tissue_of
+from trabecula.composition.tissue import BoolPlane, Plane, Tissue, body_outline, slab_plane, tissue_map, tissue_of
 from trabecula.composition.truncation import is_truncated
 from trabecula.imaging.study import CtVolume
 from trabecula.patient import PatientContext
@@ -46,7 +46,8 @@ def measure_composition(
 
 
 def _at_level(level: Level, index: int, plane: Plane, height_m: float | None, rules: TissueRules) -> CompositionAtLevel:
-    tissue = tissue_of(plane, rules)
+    body = body_outline(plane, rules)
+    tissue = tissue_of(plane, rules, body)
     muscle = tissue == Tissue.MUSCLE
     paraspinal = muscle & (plane.labels == Structure.PARASPINAL_MUSCLE)
     muscle_area = _area(muscle, plane)
@@ -63,7 +64,7 @@ def _at_level(level: Level, index: int, plane: Plane, height_m: float | None, ru
         vat_area_cm2=vat,
         vat_sat_ratio=None if sat is None or vat is None else vat / sat,
         muscle_index_cm2_m2=None if muscle_area is None or not height_m else muscle_area / height_m**2,
-        truncated=is_truncated(plane, rules),
+        truncated=is_truncated(plane, body, rules),
     )
 
 

@@ -19,10 +19,12 @@ class TissueRules:
     bone_above_hu: float
     cartilage_above_hu: float
     slab_mm: float
+    max_noise_hu: float
+    smoothing_mm: tuple[float, ...]
     skin_mm: float
     surface_mm: float
     gas_rim_mm: float
-    bone_rim_mm: float
+    muscle_reaches_mm: float
     compartment_mm: float
     fascia_mm: float
     min_muscle_mm2: float
@@ -44,10 +46,12 @@ def tissue_rules(constants: ClinicalConstants) -> TissueRules:
         bone_above_hu=number("composition.bone_above"),
         cartilage_above_hu=number("composition.cartilage_above"),
         slab_mm=number("composition.slab"),
+        max_noise_hu=number("composition.max_noise"),
+        smoothing_mm=constants.numbers("composition.smoothing"),
         skin_mm=number("composition.skin"),
         surface_mm=number("composition.surface"),
         gas_rim_mm=number("composition.gas_rim"),
-        bone_rim_mm=number("composition.bone_rim"),
+        muscle_reaches_mm=number("composition.muscle_reaches"),
         compartment_mm=number("composition.compartment"),
         fascia_mm=number("composition.fascia"),
         min_muscle_mm2=number("composition.min_muscle"),

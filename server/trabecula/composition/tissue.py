@@ -48,6 +48,7 @@ _INNER: Final = (
 _BONE: Final = (Structure.RIB, Structure.OTHER_BONE)
 _GAS_DEPTH_MM: Final = 8.0
 """Gas nearer to the surface than this is outside air in a fold, or in the skin."""
+_NOISE_WINDOW_MM: Final = 6.0
 _SPINE: Final = (Structure.SPINAL_CANAL, Structure.INTERVERTEBRAL_DISC)
 
 
@@ -105,16 +106,40 @@ def tissue_map(
     return tissue_of(slab_plane(volume, anatomy, slice_index, rules, calibration), rules)
 
 
-def tissue_of(plane: Plane, rules: TissueRules) -> TissueMap:
-    """Muscle and fat of one plane; see :func:`tissue_map`."""
+def tissue_of(plane: Plane, rules: TissueRules, body: BoolPlane | None = None) -> TissueMap:
+    """Muscle and fat of one plane; see :func:`tissue_map`. ``body`` spares finding the outline again."""
     found = np.zeros(plane.hu.shape, dtype=np.uint8)
-    body = body_outline(plane, rules)
+    body = body_outline(plane, rules) if body is None else body
     if not body.any():
         return found
     box = ndi.find_objects(body.astype(np.uint8))[0]
     cut = Plane(plane.hu[box], plane.labels[box], plane.pixel_mm)
-    found[box] = _classify(cut, body[box], rules)
+    found[box] = _classify(_calmed(cut, body[box], rules), body[box], rules)
     return found
+
+
+def _calmed(plane: Plane, body: BoolPlane, rules: TissueRules) -> Plane:
+    """The plane smoothed as little as brings its noise under ``max_noise_hu``.
+
+    In sharp kernels and at low dose noise is wider than the windows, and fat breaks up into specks of muscle.
+    """
+    inside = body & (plane.hu > rules.body_above_hu)
+    for sigma_mm in (0.0, *rules.smoothing_mm):
+        sigma = [sigma_mm / mm for mm in plane.pixel_mm]
+        hu = plane.hu if sigma_mm == 0.0 else ndi.gaussian_filter(plane.hu, sigma, truncate=3.0)
+        calm = Plane(hu, plane.labels, plane.pixel_mm)
+        if _noise_hu(calm, inside) <= rules.max_noise_hu:
+            return calm
+    return calm
+
+
+def _noise_hu(plane: Plane, inside: BoolPlane) -> float:
+    """Noise as the lower quartile of the standard deviation in windows of some millimetres: the flat places."""
+    window = [max(3, round(_NOISE_WINDOW_MM / mm)) for mm in plane.pixel_mm]
+    mean = ndi.uniform_filter(plane.hu, window)
+    square = ndi.uniform_filter(plane.hu * plane.hu, window)
+    spread = np.sqrt(np.maximum(square - mean * mean, 0.0))
+    return float(np.quantile(spread[inside], 0.25))
 
 
 def body_outline(plane: Plane, rules: TissueRules) -> BoolPlane:
@@ -134,13 +159,15 @@ def _classify(plane: Plane, body: BoolPlane, rules: TissueRules) -> TissueMap:
     depth = _distance_inside(body, mm)
     gas = body & (hu < rules.gas_below_hu)
     bone, spine = _bone(plane, body, rules)
-    inner = _inner(plane, body, gas, bone | spine, rules)
+    inner = _inner(plane, gas & (depth > _GAS_DEPTH_MM), bone | spine, rules) & body
     wall = body & ~inner & ~bone & ~spine
     fat = (hu >= rules.fat_hu[0]) & (hu <= rules.fat_hu[1])
     muscle = wall & (depth > rules.skin_mm) & (hu >= rules.muscle_hu[0]) & (hu <= rules.muscle_hu[1])
-    muscle = _without_specks(muscle & ~_cartilage(plane, bone | spine, rules), rules.min_muscle_mm2, mm)
+    muscle = _pieces(muscle & ~_cartilage(plane, bone | spine, rules), rules.min_muscle_mm2, mm)
+    # Thick skin, as on the back, reaches past skin_mm but is a piece by itself that goes no deeper.
+    muscle = ndi.binary_propagation(muscle & (depth > rules.muscle_reaches_mm), mask=muscle)
     compartment = _closed(muscle, rules.compartment_mm, mm) & wall
-    fascia = ndi.binary_fill_holes(_closed(muscle | inner | spine | bone, rules.fascia_mm, mm))
+    fascia = _enclosed(muscle | inner | spine | bone, rules.fascia_mm, mm)
     away_from_gas = ~_grown(gas, rules.gas_rim_mm, mm)
     found = np.zeros(hu.shape, dtype=np.uint8)
     found[fat & body & ~fascia & (depth > rules.surface_mm)] = Tissue.SAT
@@ -151,30 +178,29 @@ def _classify(plane: Plane, body: BoolPlane, rules: TissueRules) -> TissueMap:
 
 
 def _bone(plane: Plane, body: BoolPlane, rules: TissueRules) -> tuple[BoolPlane, BoolPlane]:
-    """(ribs and other bone, spine with canal and discs), with the rim that cortex smears into."""
+    """(ribs and other bone, spine with canal and discs)."""
     spine = np.isin(plane.labels, _SPINE) | (plane.labels >= BODY_LABEL_BASE)
     bone = np.isin(plane.labels, _BONE)
     dense = body & (plane.hu > rules.bone_above_hu) & ~np.isin(plane.labels, _INNER)
     # Cortex is a ring: its filling is marrow, which has muscle's attenuation.
     ring = ndi.binary_fill_holes(_closed(dense, 1.5, plane.pixel_mm))
-    bone = _grown((bone & _grown(ring, 1.5, plane.pixel_mm)) | ring, rules.bone_rim_mm, plane.pixel_mm)
+    bone = (bone & _grown(ring, 1.5, plane.pixel_mm)) | ring
     spine = ndi.binary_fill_holes(_closed(spine, 3.0, plane.pixel_mm))
     return bone & body & ~spine, np.asarray(spine)
 
 
-def _inner(plane: Plane, body: BoolPlane, gas: BoolPlane, bone: BoolPlane, rules: TissueRules) -> BoolPlane:
+def _inner(plane: Plane, gas: BoolPlane, bone: BoolPlane, rules: TissueRules) -> BoolPlane:
     """Everything inside the wall: labelled cavity and organs, the gas in them, and what lies between.
 
     In front of the spine trunk and abdomen are convex, so gaps that a coarse model leaves between organs are
     filled along rows and columns. Behind it the paravertebral gutters are not, and labels alone count.
     """
-    seeds = np.isin(plane.labels, _INNER) | (gas & (_distance_inside(body, plane.pixel_mm) > _GAS_DEPTH_MM))
-    seeds = _without_specks(seeds, rules.min_muscle_mm2, plane.pixel_mm)
+    seeds = _pieces(np.isin(plane.labels, _INNER) | gas, rules.min_muscle_mm2, plane.pixel_mm)
     inner = ndi.binary_fill_holes(_closed(seeds, rules.compartment_mm, plane.pixel_mm))
     rows = np.flatnonzero((plane.labels >= BODY_LABEL_BASE).any(axis=1))
     front = int(rows[0]) if rows.size else 0
     inner[:front] = _between_ends(_between_ends(inner[:front]).T).T
-    return np.asarray(inner & body & ~bone)
+    return np.asarray(inner & ~bone)
 
 
 def _between_ends(mask: BoolPlane) -> BoolPlane:
@@ -197,27 +223,64 @@ def _distance_inside(mask: BoolPlane, pixel_mm: tuple[float, float]) -> npt.NDAr
     return distance
 
 
+def _around(mask: BoolPlane, margin_mm: float, pixel_mm: tuple[float, float]) -> tuple[slice, slice]:
+    """Box around what is True, with a margin: distances are dear, and most masks are small."""
+    box = []
+    for axis, mm in enumerate(pixel_mm):
+        filled = np.flatnonzero(mask.any(axis=1 - axis))
+        margin = int(np.ceil(margin_mm / mm)) + 1
+        box.append(slice(max(0, int(filled[0]) - margin), int(filled[-1]) + 1 + margin))
+    return box[0], box[1]
+
+
 def _grown(mask: BoolPlane, by_mm: float, pixel_mm: tuple[float, float]) -> BoolPlane:
+    """Dilation by a disc."""
     if not mask.any():
         return mask
-    return np.asarray(ndi.distance_transform_edt(~mask, sampling=pixel_mm) <= by_mm)
+    grown = np.zeros_like(mask)
+    box = _around(mask, by_mm, pixel_mm)
+    grown[box] = ndi.distance_transform_edt(~mask[box], sampling=pixel_mm) <= by_mm
+    return grown
 
 
 def _closed(mask: BoolPlane, by_mm: float, pixel_mm: tuple[float, float]) -> BoolPlane:
-    """Morphological closing by a disc, also near the edge of the picture."""
+    """Closing by a disc, also near the edge of the picture."""
+    if not mask.any():
+        return mask
+    closed = mask.copy()
+    box = _around(mask, 0.0, pixel_mm)
     pad = int(np.ceil(by_mm / min(pixel_mm))) + 1
-    grown = _grown(np.pad(mask, pad), by_mm, pixel_mm)
-    return np.asarray(ndi.distance_transform_edt(grown, sampling=pixel_mm) > by_mm)[pad:-pad, pad:-pad] | mask
+    grown = _grown(np.pad(mask[box], pad), by_mm, pixel_mm)
+    closed[box] |= (ndi.distance_transform_edt(grown, sampling=pixel_mm) > by_mm)[pad:-pad, pad:-pad]
+    return closed
 
 
 def _opened(mask: BoolPlane, by_mm: float, pixel_mm: tuple[float, float]) -> BoolPlane:
-    return _grown(_distance_inside(mask, pixel_mm) > by_mm, by_mm, pixel_mm) & mask
+    """Opening by a disc."""
+    if not mask.any():
+        return mask
+    opened = np.zeros_like(mask)
+    box = _around(mask, 0.0, pixel_mm)
+    opened[box] = _grown(_distance_inside(mask[box], pixel_mm) > by_mm, by_mm, pixel_mm)
+    return opened & mask
 
 
-def _without_specks(mask: BoolPlane, min_mm2: float, pixel_mm: tuple[float, float]) -> BoolPlane:
-    pieces, count = ndi.label(mask)
+def _enclosed(mask: BoolPlane, gap_mm: float, pixel_mm: tuple[float, float]) -> BoolPlane:
+    """The mask with gaps up to twice ``gap_mm`` closed, and filled. Its wide closing is done on every third pixel."""
+    step = 3
+    rows, columns = mask.shape
+    # The middle pixel stands for its block, so that the outline moves neither way on the whole.
+    padded = np.pad(mask, ((0, -rows % step), (0, -columns % step)))
+    coarse = _closed(padded[1::step, 1::step], gap_mm, (pixel_mm[0] * step, pixel_mm[1] * step))
+    wide = np.repeat(np.repeat(coarse, step, axis=0), step, axis=1)[:rows, :columns]
+    return np.asarray(ndi.binary_fill_holes(mask | wide))
+
+
+def _pieces(mask: BoolPlane, min_mm2: float, pixel_mm: tuple[float, float]) -> BoolPlane:
+    """Connected pieces of at least so much area."""
+    numbered, count = ndi.label(mask)
     if count == 0:
         return mask
-    areas = np.bincount(pieces.ravel()) * pixel_mm[0] * pixel_mm[1]
+    areas = np.bincount(numbered.ravel()) * pixel_mm[0] * pixel_mm[1]
     areas[0] = 0.0
-    return np.asarray((areas >= min_mm2)[pieces])
+    return np.asarray((areas >= min_mm2)[numbered])

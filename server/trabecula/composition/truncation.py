@@ -6,14 +6,13 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from trabecula.composition.rules import TissueRules
-from trabecula.composition.tissue import BoolPlane, Plane, body_outline
+from trabecula.composition.tissue import BoolPlane, Plane
 
 _PADDING_HU = -1024.0
 
 
-def is_truncated(plane: Plane, rules: TissueRules) -> bool:
+def is_truncated(plane: Plane, body: BoolPlane, rules: TissueRules) -> bool:
     """True when the body touches the border of the image, or of the circle it was reconstructed in."""
-    body = body_outline(plane, rules)
     outside = _outside_field(plane)
     rim = ndi.binary_dilation(outside, border_value=1, iterations=2)
     contact_mm = float((body & rim & ~ndi.binary_erosion(body, border_value=0)).sum()) * float(np.mean(plane.pixel_mm))
