@@ -62,7 +62,7 @@ def test_sagittal_pixels_are_square_and_true_to_scale(scan: tuple[CtVolume, Anat
 def test_sagittal_follows_a_column_that_bends_sideways(scan: tuple[CtVolume, Anatomy]) -> None:
     volume, anatomy = scan
     k = np.arange(volume.hu.shape[0])
-    shift = np.round(12 * np.sin((k - 50) / 25)).astype(int)
+    shift = np.round(30 * np.sin((k - 50) / 25)).astype(int)
     bent_labels = np.stack([np.roll(plane, s, axis=1) for plane, s in zip(anatomy.labels, shift, strict=True)])
     bent_hu = np.stack([np.roll(plane, s, axis=1) for plane, s in zip(volume.hu, shift, strict=True)])
     vertebrae = tuple(

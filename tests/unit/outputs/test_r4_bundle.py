@@ -219,7 +219,10 @@ def test_dxa_is_proposed_only_when_a_rule_says_so() -> None:
         "code": "83012-5",
         "display": "DXA Skeletal system.axial Views for bone density",
     }
-    assert any("2020;10:2066-2077" in note["text"] for note in order["note"])
+    assert [("2020;10:2066-2077" in note["text"]) for note in order["note"]] == [True]
+    other = replace(samples.reported(), recommendations=samples.recommendations()[1:])
+    assert other.recommendations
+    assert resources(other, "ServiceRequest") == []
     assert resources(samples.not_classified(), "ServiceRequest") == []
     first = samples.recommendations()[0]
     both = replace(samples.reported(), recommendations=(first, replace(first, rule_id="uspstf", text="Screen.")))

@@ -62,6 +62,7 @@ def _environment() -> Environment:
         exclusions=words.exclusions,
         levels=words.levels,
         patient=words.patient,
+        by_domain=words.by_domain,
         unknown_context=words.unknown_context,
     )
     environment.globals.update(TISSUES=words.TISSUES, METHODS=words.METHODS, CONFIDENCE=words.CONFIDENCE)

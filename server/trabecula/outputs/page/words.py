@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from trabecula.anatomy import Level
-from trabecula.assessment.assessment import Assessment, Category, Confidence
+from trabecula.assessment.assessment import Assessment, Category, Confidence, Driver
 from trabecula.bone.vertebra import ExclusionReason
 from trabecula.calibration.calibration import CalibrationMethod, ReferenceTissue
 from trabecula.patient import PatientContext, Sex
@@ -159,6 +159,12 @@ def patient(context: PatientContext) -> str:
         if known is not None
     )
     return ", ".join(facts) or "Nothing known beside the images"
+
+
+def by_domain(drivers: tuple[Driver, ...]) -> list[tuple[str, list[Driver]]]:
+    """Drivers by domain, domains in the order in which they come."""
+    domains = dict.fromkeys(driver.domain for driver in drivers)
+    return [(domain, [driver for driver in drivers if driver.domain == domain]) for domain in domains]
 
 
 def unknown_context(names: tuple[str, ...]) -> str:
