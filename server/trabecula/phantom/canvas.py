@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ import numpy.typing as npt
 Field = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
 Box = tuple[slice, slice, slice]
+Vec = Sequence[float] | npt.NDArray[np.floating[Any]]
+"""A point or three radii."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ class Canvas:
         self.hu = np.full(grid.shape, background_hu, dtype=np.float32)
         self.labels = np.zeros(grid.shape, dtype=np.uint8)
 
-    def view(self, low_mm: Sequence[float], high_mm: Sequence[float], margin_mm: float = 2.0) -> View | None:
+    def view(self, low_mm: Vec, high_mm: Vec, margin_mm: float = 2.0) -> View | None:
         """The voxels between two corners, or None when there are none."""
         slices = []
         for axis, low, high in zip(
@@ -101,7 +104,7 @@ def smooth_max(a: Field, b: Field, radius_mm: float) -> Field:
     return -smooth_min(-a, -b, radius_mm)
 
 
-def ellipsoid(view: View, centre: Sequence[float], radii: Sequence[float], yaw_rad: float = 0.0) -> Field:
+def ellipsoid(view: View, centre: Vec, radii: Vec, yaw_rad: float = 0.0) -> Field:
     """Signed distance (first order) of an ellipsoid, turned about z by ``yaw_rad``."""
     x, y, z = view.x - np.float32(centre[0]), view.y - np.float32(centre[1]), view.z - np.float32(centre[2])
     if yaw_rad:
@@ -110,7 +113,7 @@ def ellipsoid(view: View, centre: Sequence[float], radii: Sequence[float], yaw_r
     return scaled_distance(x, y, z, radii)
 
 
-def scaled_distance(x: Field, y: Field, z: Field, radii: Sequence[float]) -> Field:
+def scaled_distance(x: Field, y: Field, z: Field, radii: Vec) -> Field:
     """First-order distance to x, y, z scaled by radii: k0 (k0 - 1) / k1."""
     a, b, c = (np.float32(1.0 / r) for r in radii)
     x, y, z = x * a, y * b, z * c
@@ -121,9 +124,7 @@ def scaled_distance(x: Field, y: Field, z: Field, radii: Sequence[float]) -> Fie
     return distance
 
 
-def segment_distance(
-    x: Field, y: Field, z: Field, start: Sequence[float], end: Sequence[float], r0: float, r1: float
-) -> Field:
+def segment_distance(x: Field, y: Field, z: Field, start: Vec, end: Vec, r0: float, r1: float) -> Field:
     """Signed distance of a cone-like capsule from ``start`` (radius r0) to ``end`` (radius r1)."""
     d = np.subtract(end, start).astype(np.float32)
     length2 = np.float32(max(float(d @ d), 1e-6))
@@ -197,7 +198,7 @@ def _segment(view: View, tube: Tube, n: int) -> Field:
     return scaled_distance(s, p, q, (thin, thin, thin * tube.flattening))
 
 
-def curve(points: Sequence[Sequence[float]], step_mm: float = 4.0) -> Points:
+def curve(points: Sequence[Vec], step_mm: float = 4.0) -> Points:
     """A smooth curve through points, sampled about every ``step_mm``."""
     from scipy.interpolate import PchipInterpolator
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 import trabecula
 from trabecula.phantom.render import ScanGrid
@@ -38,7 +38,7 @@ class SeriesWriter:
         self.series_uid = self._uid("series")
         folder.mkdir(parents=True, exist_ok=True)
 
-    def _uid(self, *what: str) -> str:
+    def _uid(self, *what: str) -> UID:
         return generate_uid(entropy_srcs=["trabecula phantom", self._fingerprint, *what])
 
     def write(self, k: int, hu: npt.NDArray[np.int16]) -> Path:

@@ -32,7 +32,8 @@ def grow_lung_trees(trunk: Trunk, seed: int) -> tuple[Branch, ...]:
     s = trunk.shape.scale
     for side in (1, -1):
         for level, x, y, up in (
-            (Level.T6, 44.0, -42.0, 6.0), (Level.T6, 44.0, -54.0, -8.0), (Level.T7, 44.0, -38.0, -4.0), (Level.T7, 46.0, -56.0, -2.0),
+            (Level.T6, 44.0, -42.0, 6.0), (Level.T6, 44.0, -54.0, -8.0),
+            (Level.T7, 44.0, -38.0, -4.0), (Level.T7, 46.0, -56.0, -2.0),
         ):  # fmt: skip
             z = trunk.z_of(level, up)
             root = np.array([side * x * s, float(trunk.spine_y(z)) + y * s, z])
@@ -52,7 +53,9 @@ def _twigs(trunk: Trunk, rng: np.random.Generator, side: int) -> list[Branch]:
     twigs = []
     for share in rng.random((_TWIGS, 3)):
         z = low + (high - low) * share[2]
-        at = np.array([side * (20.0 + 110.0 * share[0]) * s, float(trunk.spine_y(z)) + (-130.0 + 165.0 * share[1]) * s, z])
+        at = np.array(
+            [side * (20.0 + 110.0 * share[0]) * s, float(trunk.spine_y(z)) + (-130.0 + 165.0 * share[1]) * s, z]
+        )
         away = at - hilum
         distance = max(float(np.linalg.norm(away)), 1.0)
         direction = away / distance + rng.normal(0.0, 0.45, size=3)

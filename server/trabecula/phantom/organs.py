@@ -8,22 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from trabecula.anatomy import Level, Structure
-from trabecula.phantom.canvas import (
-    Canvas,
-    Field,
-    Tube,
-    View,
-    curve,
-    ellipsoid,
-    smooth_max,
-    smooth_min,
-    tube_distance,
-)
+from trabecula.phantom.canvas import Tube, curve
 from trabecula.phantom.spine import VertebraFrame
-from trabecula.phantom.texture import Texture
 from trabecula.phantom.tissues import Tissue
 from trabecula.phantom.trunk import Trunk
-from trabecula.phantom.wall import Regions
 
 L = Level
 
@@ -64,7 +52,7 @@ class Organs:
     trunk: Trunk
 
 
-class _Draft:
+class Draft:
     """Writes paths as (x, y relative to the level's body centre, level, mm up)."""
 
     def __init__(self, trunk: Trunk) -> None:
@@ -84,7 +72,7 @@ class _Draft:
 
 def build_organs(frames: Mapping[Level, VertebraFrame], trunk: Trunk) -> Organs:
     """Place everything soft inside the trunk."""
-    d = _Draft(trunk)
+    d = Draft(trunk)
     s = trunk.shape.scale
     heart = tuple(
         Blob(d.at(x, y, level, up), [r * s for r in radii], yaw)
@@ -125,7 +113,7 @@ def build_organs(frames: Mapping[Level, VertebraFrame], trunk: Trunk) -> Organs:
     )
 
 
-def _vessels(d: _Draft) -> tuple[Pipe, ...]:
+def _vessels(d: Draft) -> tuple[Pipe, ...]:
     blood, venous = Tissue.BLOOD, Tissue.VENOUS_BLOOD
 
     def artery(*knots: tuple[float, float, Level, float, float]) -> Pipe:
@@ -141,18 +129,21 @@ def _vessels(d: _Draft) -> tuple[Pipe, ...]:
         (4, -28, L.L4, 0, 9),
     )  # fmt: skip
     return (
-        vein((-21, -28, L.L4, 0, 10), (-22, -28, L.L2, 0, 10.5), (-23, -30, L.T12, 0, 11), (-27, -42, L.T10, 4, 12), (-28, -60, L.T9, 0, 13)),
+        vein((-21, -28, L.L4, 0, 10), (-22, -28, L.L2, 0, 10.5), (-23, -30, L.T12, 0, 11), (-27, -42, L.T10, 4, 12),
+             (-28, -60, L.T9, 0, 13)),
         vein((-30, -72, L.T7, -8, 10), (-31, -68, L.T5, 0, 9.5), (-27, -66, L.T3, 0, 8.5), (-20, -52, L.T1, 0, 7)),
         vein((-29, -68, L.T4, 8, 8), (0, -78, L.T3, 4, 6.5), (32, -62, L.T2, 4, 6.5), (48, -50, L.T1, 10, 6)),
         Pipe(aorta, blood, Structure.AORTA, margin_mm=2.0),
         artery((-12, -62, L.T4, 14, 6.5), (-18, -48, L.T2, 0, 6), (-30, -36, L.T1, 6, 4.5), (-60, -28, L.T1, 12, 4)),
         artery((3, -52, L.T4, 14, 4.5), (14, -38, L.T2, 0, 4), (18, -26, L.C6, 0, 3.5)),
         artery((14, -42, L.T4, 12, 5.5), (22, -28, L.T2, 0, 5), (40, -28, L.T1, 4, 4.5), (66, -30, L.T1, 10, 4)),
-        artery((16, -100, L.T7, 12, 14), (17, -86, L.T6, 4, 14), (12, -66, L.T6, 8, 12.5), (-8, -50, L.T6, 2, 11.5), (-42, -44, L.T6, -8, 9)),
+        artery((16, -100, L.T7, 12, 14), (17, -86, L.T6, 4, 14), (12, -66, L.T6, 8, 12.5),
+               (-8, -50, L.T6, 2, 11.5), (-42, -44, L.T6, -8, 9)),
         artery((16, -68, L.T6, 10, 12), (34, -44, L.T6, 10, 10.5), (44, -34, L.T7, 10, 8)),
         vein((12, -46, L.T8, 14, 9), (34, -44, L.T7, 0, 7.5), (48, -50, L.T7, 4, 6)),
         vein((-8, -48, L.T8, 14, 9), (-34, -48, L.T7, -2, 7.5), (-46, -54, L.T7, 2, 6)),
-        vein((-11, -19, L.L1, 0, 3), (-9, -17, L.T9, 0, 3.5), (-9, -18, L.T6, 0, 4), (-16, -30, L.T5, 10, 4), (-27, -58, L.T5, 6, 4)),
+        vein((-11, -19, L.L1, 0, 3), (-9, -17, L.T9, 0, 3.5), (-9, -18, L.T6, 0, 4), (-16, -30, L.T5, 10, 4),
+             (-27, -58, L.T5, 6, 4)),
         vein((13, -14, L.T12, 0, 2), (13, -13, L.T9, 0, 2.2), (4, -15, L.T8, 0, 2.2)),
         artery((5, -30, L.T12, -8, 4.5), (3, -52, L.T12, -12, 4), (-22, -62, L.T12, -12, 3)),
         artery((5, -32, L.L1, 0, 4.5), (4, -46, L.L1, -14, 4), (3, -50, L.L3, 0, 3.5)),
@@ -164,13 +155,13 @@ def _vessels(d: _Draft) -> tuple[Pipe, ...]:
     )  # fmt: skip
 
 
-def _airways(d: _Draft) -> tuple[Pipe, ...]:
+def _airways(d: Draft) -> tuple[Pipe, ...]:
     def airway(*knots: tuple[float, float, Level, float, float]) -> Pipe:
         return Pipe(d.tube(*knots), Tissue.AIR, Structure.TRACHEA, Tissue.MUSCLE, 1.5, 1.0)
 
     oesophagus = d.tube(
-        (3, -18, L.C6, 0, 7), (4, -19, L.T2, 0, 7), (6, -22, L.T5, 0, 7.5), (5, -28, L.T7, 0, 8), (6, -36, L.T9, 0, 8.5),
-        (12, -48, L.T10, 0, 9), (24, -58, L.T11, 4, 10),
+        (3, -18, L.C6, 0, 7), (4, -19, L.T2, 0, 7), (6, -22, L.T5, 0, 7.5), (5, -28, L.T7, 0, 8), 
+        (6, -36, L.T9, 0, 8.5), (12, -48, L.T10, 0, 9), (24, -58, L.T11, 4, 10),
     )  # fmt: skip
     lumen = Tube(oesophagus.points + np.array([1.0, -1.0, 0.0]), np.full(len(oesophagus.points), 1.6))
     return (
@@ -186,7 +177,7 @@ def _airways(d: _Draft) -> tuple[Pipe, ...]:
     )
 
 
-def _gut(d: _Draft) -> tuple[Pipe, ...]:
+def _gut(d: Draft) -> tuple[Pipe, ...]:
     wall = Tissue.BOWEL
     stomach = d.tube(
         (62, -34, L.T11, 8, 24), (60, -48, L.T11, -6, 29), (58, -68, L.T12, 4, 28), (54, -86, L.L1, 8, 23),
@@ -213,19 +204,32 @@ def _gut(d: _Draft) -> tuple[Pipe, ...]:
             (104, -6, L.L1, -10, 16), (102, 2, L.L3, 0, 15), (100, 0, L.L4, 0, 15),
         )
     )  # fmt: skip
-    loops = tuple(
-        Pipe(d.tube((x, y, L.L3, up, 11), (x + 24, y - 12, L.L3, up + 10, 12), (x + 34, y + 14, L.L3, up - 10, 11)), Tissue.FLUID, None, wall, 2.0)
-        for x, y, up in ((30, -56, 12), (24, -82, -4), (52, -34, -14), (-30, -80, -22), (20, -60, -34), (46, -74, -30), (-52, -60, -40))
-    )  # fmt: skip
     return (
         Pipe(pancreas, Tissue.PANCREAS),
         Pipe(duodenum, Tissue.FLUID, None, wall, 2.5),
-        *loops,
+        *_jejunum(d),
         Pipe(stomach, Tissue.FLUID, None, wall, 4.0),
         Pipe(colon, Tissue.BOWEL, None, wall, 2.0),
         Pipe(d.tube((46, -16, L.T12, 8, 2.5), (34, -14, L.T12, 0, 3), (44, -6, L.T12, -14, 2.2)), Tissue.PANCREAS),
         Pipe(d.tube((-32, -12, L.T12, 10, 2.6), (-38, -2, L.T12, -8, 2.2)), Tissue.PANCREAS),
     )
+
+
+def _jejunum(d: Draft) -> tuple[Pipe, ...]:
+    """Loops of small bowel below the stomach, drawn from the seed."""
+    rng = np.random.default_rng([d.trunk.shape.seed, 61])
+    pipes = []
+    for _ in range(20):
+        x, y, up = rng.uniform((-62.0, -104.0, -40.0), (74.0, -50.0, 44.0))
+        knots = [(x, y, L.L3, up, rng.uniform(8.0, 12.0))]
+        for _ in range(3):
+            dx, dy, dz = rng.uniform(-24.0, 24.0, size=3)
+            knots.append(
+                (knots[-1][0] + dx, knots[-1][1] + 0.7 * dy, L.L3, knots[-1][3] + 0.6 * dz, rng.uniform(8.0, 12.0))
+            )
+        tissue = Tissue.FLUID if rng.random() < 0.5 else Tissue.PANCREAS
+        pipes.append(Pipe(d.tube(*knots), tissue, None, Tissue.BOWEL, 2.2))
+    return tuple(pipes)
 
 
 def _haustra(tube: Tube) -> Tube:
@@ -262,182 +266,15 @@ def _deep_muscles(frames: Mapping[Level, VertebraFrame]) -> tuple[Pipe, ...]:
 def _crus(frames: Mapping[Level, VertebraFrame], side: int) -> Pipe:
     """A band beside the aorta, from the hiatus at T10 down to L2 or L3."""
     knots = []
-    for level, forward, radius in ((L.T10, 24.0, 1.6), (L.T11, 19.0, 2.2), (L.T12, 13.0, 2.7), (L.L1, 8.0, 2.6), (L.L2, 5.0, 1.8)):
+    for level, forward, radius in (
+        (L.T10, 24.0, 1.6),
+        (L.T11, 19.0, 2.2),
+        (L.T12, 13.0, 2.7),
+        (L.L1, 8.0, 2.6),
+        (L.L2, 5.0, 1.8),
+    ):
         frame = frames[level]
         knots.append([*frame.world(side * 14.5 + 4.0, frame.half_depth_mm + forward - 4.0, 0.0), radius])
     path = curve(knots, 5.0)
     normals = np.tile([1.0, 0.0, 0.0], (len(path), 1))
     return Pipe(Tube(path[:, :3], path[:, 3], normals, 4.5), Tissue.MUSCLE, Structure.CAVITY)
-
-
-class OrganPainter:
-    """Paints one slab's organs."""
-
-    def __init__(
-        self, canvas: Canvas, organs: Organs, regions: Regions, hu: Mapping[Tissue, float], grain: Texture
-    ) -> None:
-        self.canvas, self.organs, self.regions, self.hu, self.grain = canvas, organs, regions, hu, grain
-
-    def paint(self) -> None:
-        """Abdomen, then heart and vessels, then airways."""
-        self._liver()
-        self._spleen()
-        self._kidneys()
-        for pipe in self.organs.gut:
-            self._pipe(pipe)
-        for pipe in self.organs.muscles:
-            self._pipe(pipe)
-        self._heart()
-        for pipe in (*self.organs.vessels, *self.organs.airways):
-            self._pipe(pipe)
-
-    def _inside(self, view: View, depth_mm: float) -> Field:
-        return self.regions.inside[view.box] + np.float32(depth_mm)
-
-    def _paint(self, view: View, distance: Field, tissue: Tissue, label: Structure | None = None) -> None:
-        value = self.hu[tissue] + self.grain.sample(view)
-        self.canvas.paint(view, self.canvas.coverage(distance), value, label)
-
-    def _pipe(self, pipe: Pipe) -> None:
-        found = tube_distance(self.canvas, pipe.tube, 5.0)
-        if found is None:
-            return
-        view, distance = found
-        distance = np.maximum(distance, self._inside(view, -3.0)) if pipe.filling in _ABDOMINAL else distance
-        if pipe.margin_mm:
-            around = self.canvas.coverage(distance - np.float32(pipe.margin_mm)) * self.regions.lung[view.box]
-            self.canvas.paint(view, around, self.hu[Tissue.FAT], Structure.CAVITY)
-            self.regions.lung[view.box] -= around
-        if pipe.wall is None:
-            self._paint(view, distance, pipe.filling, pipe.label)
-            return
-        self._paint(
-            view, distance - (0.0 if pipe.filling is not Tissue.AIR else pipe.wall_mm), pipe.wall, Structure.CAVITY
-        )
-        inner = distance + (pipe.wall_mm if pipe.filling is not Tissue.AIR else 0.0)
-        self._paint(view, inner.astype(np.float32), pipe.filling, pipe.label)
-        if pipe.filling is not Tissue.AIR:
-            self._gas(view, inner, pipe)
-
-    def _gas(self, view: View, inner: Field, pipe: Pipe) -> None:
-        """Gas lies in front of a level; stool has bubbles."""
-        low, high = pipe.tube.points.min(axis=0), pipe.tube.points.max(axis=0)
-        level = np.float32(low[1] + 0.22 * (high[1] - low[1]) - 6.0)
-        share = self.canvas.coverage(np.maximum(inner, view.y - level).astype(np.float32))
-        if pipe.filling is Tissue.BOWEL:
-            bubbles = np.clip((self.grain.sample(view) - 3.5) / 3.0, 0.0, 1.0)
-            share = np.maximum(share, bubbles * self.canvas.coverage(inner + 1.0))
-        self.canvas.paint(view, share.astype(np.float32), self.hu[Tissue.AIR])
-
-    def _heart(self) -> None:
-        blobs = self.organs.heart
-        reach = max(max(b.radii) for b in blobs)
-        low = np.min([np.subtract(b.centre, reach) for b in blobs], axis=0)
-        high = np.max([np.add(b.centre, reach) for b in blobs], axis=0)
-        view = self.canvas.view(low, high, 10.0)
-        if view is None:
-            return
-        distance = ellipsoid(view, blobs[0].centre, blobs[0].radii, blobs[0].yaw_rad)
-        chambers = distance + 10.0
-        for blob in blobs[1:]:
-            part = ellipsoid(view, blob.centre, blob.radii, blob.yaw_rad)
-            distance = smooth_min(distance, part, 9.0)
-            chambers = np.minimum(chambers, part + 4.0)
-        dome = np.maximum(self.regions.dome.left_z, self.regions.dome.right_z)[view.box[1:]]
-        floor = (dome + np.float32(-14.0) - view.z) / self.regions.dome.steepness[view.box[1:]]
-        sac = np.maximum(smooth_max(distance, self._inside(view, 4.0), 6.0), floor - 6.0)
-        outside = self.canvas.coverage(sac - 4.2)
-        self.canvas.paint(view, outside, self.hu[Tissue.MUSCLE], Structure.CAVITY)
-        self.canvas.paint(view, self.canvas.coverage(sac - 3.4), self.hu[Tissue.FAT], Structure.CAVITY)
-        self.regions.lung[view.box] *= 1.0 - outside
-        myocardium = np.maximum(np.maximum(distance, self._inside(view, 6.0)), floor - 2.0)
-        self._paint(view, myocardium, Tissue.HEART, Structure.HEART)
-        self._paint(view, np.maximum(chambers, myocardium + 3.0), Tissue.BLOOD, Structure.HEART)
-
-    def _liver(self) -> None:
-        trunk, s = self.organs.trunk, self.organs.trunk.shape.scale
-        low_z, high_z = trunk.z_of(L.L3, -5.0), trunk.z_of(L.T9, 14.0)
-        view = self.canvas.view([-170.0 * s, -190.0 * s, low_z], [85.0 * s, 60.0, high_z])
-        if view is None:
-            return
-        dome = self.regions.dome
-        x = view.x / np.float32(s)
-        y = (view.y - np.float32(trunk.spine_y(trunk.z_of(L.T12)))) / np.float32(s)
-        top = np.where(view.x > 12.0, dome.left_z[view.box[1:]] - 8.0, dome.right_z[view.box[1:]])
-        roof = (view.z - top) / dome.steepness[view.box[1:]] + 3.0
-        # The visceral surface rises from the right flank to the left lobe's edge, and over the kidney.
-        rise = np.clip((x + 118.0) / 178.0, 0.0, 1.3)
-        floor_z = trunk.z_of(L.L2, -16.0) + 112.0 * rise**1.25 + 22.0 * np.clip((y + 40.0) / 60.0, 0.0, 1.0) * (x > -95)
-        floor_z = floor_z + 62.0 * np.clip((y + 118.0) / 90.0, 0.0, 1.0) * np.clip(1.6 * (rise - 0.45), 0.0, 1.0)
-        floor = (floor_z.astype(np.float32) - view.z) * np.float32(0.75)
-        hilum = 25.0 - np.hypot(x - 2.0, (y + 6.0) * 0.75)
-        fissure = 3.0 - np.hypot(np.abs(x + 22.0 + 0.25 * (y + 90.0)), np.maximum(y + 92.0, 0.0))
-        fissure = np.where(view.z < trunk.z_of(L.T12, 10.0), fissure, -9.0)
-        distance = smooth_max(roof.astype(np.float32), floor, 10.0)
-        distance = smooth_max(distance, np.broadcast_to(self._inside(view, 2.5), view.shape), 5.0)
-        distance = smooth_max(distance, np.broadcast_to(hilum, view.shape).astype(np.float32), 8.0)
-        distance = np.maximum(distance, fissure)
-        self._paint(view, distance.astype(np.float32), Tissue.LIVER, Structure.LIVER)
-        self._liver_veins(distance.astype(np.float32), view)
-        blob = self.organs.gallbladder
-        bile = self.canvas.view(np.subtract(blob.centre, 30.0), np.add(blob.centre, 30.0))
-        if bile is not None:
-            self._paint(bile, ellipsoid(bile, blob.centre, blob.radii, blob.yaw_rad), Tissue.FLUID, Structure.CAVITY)
-
-    def _liver_veins(self, liver: Field, view: View) -> None:
-        d = _Draft(self.organs.trunk)
-        for knots in (
-            ((-26, -44, L.T10, 6, 5), (-60, -40, L.T10, -8, 3.5), (-95, -30, L.T11, -4, 2)),
-            ((-27, -48, L.T10, 6, 5), (-48, -78, L.T10, -4, 3.5), (-66, -104, L.T11, 0, 2)),
-            ((-24, -48, L.T10, 6, 4), (2, -72, L.T10, 0, 3), (26, -90, L.T10, -4, 2)),
-            ((-46, -62, L.T11, -2, 5), (-72, -54, L.T11, 2, 4), (-100, -52, L.T12, 6, 2)),
-            ((-46, -62, L.T11, 0, 5), (-62, -82, L.T11, 8, 3), (-90, -96, L.T11, 8, 2)),
-        ):
-            found = tube_distance(self.canvas, d.tube(*knots))
-            if found is None:
-                continue
-            part, distance = found
-            inside = np.full(part.shape, 9.0, dtype=np.float32)
-            overlap = [
-                slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(part.box, view.box, strict=True)
-            ]
-            if any(o.start >= o.stop for o in overlap):
-                continue
-            target = tuple(slice(o.start - a.start, o.stop - a.start) for o, a in zip(overlap, part.box, strict=True))
-            source = tuple(slice(o.start - b.start, o.stop - b.start) for o, b in zip(overlap, view.box, strict=True))
-            inside[target] = liver[source]
-            self._paint(part, np.maximum(distance, inside + 2.0), Tissue.VENOUS_BLOOD)
-
-    def _spleen(self) -> None:
-        trunk, z0 = self.organs.trunk, self.organs.spleen_z
-        s = trunk.shape.scale
-        view = self.canvas.view([40.0 * s, -110.0 * s, z0 - 52.0], [180.0 * s, 60.0, z0 + 52.0])
-        if view is None:
-            return
-        depth = -self._inside(view, 3.0)
-        along = np.arctan2(view.x, view.y + 45.0) - 0.98
-        rho2 = np.square(along / 0.62) + np.square((view.z - z0) / 46.0)
-        thick = 38.0 * s * np.sqrt(np.clip(1.0 - rho2, 0.0, 1.0))
-        notch = 4.0 * np.sin(5.0 * along + view.z / 14.0)
-        distance = np.maximum(-depth, depth - thick - notch * (thick > 12.0))
-        height = np.maximum(self.regions.dome.left_z[view.box[1:]], -1e3)
-        roof = (view.z - height) / self.regions.dome.steepness[view.box[1:]] + 4.0
-        distance = np.where(rho2 < 1.0, np.maximum(distance, roof), 9.0)
-        self._paint(view, distance.astype(np.float32), Tissue.SPLEEN, Structure.SPLEEN)
-
-    def _kidneys(self) -> None:
-        for kidney, sinus in self.organs.kidneys:
-            view = self.canvas.view(
-                np.subtract(kidney.centre, (40.0, 40.0, 60.0)), np.add(kidney.centre, (40.0, 40.0, 60.0))
-            )
-            if view is None:
-                continue
-            outer = ellipsoid(view, kidney.centre, kidney.radii, kidney.yaw_rad)
-            hollow = ellipsoid(view, sinus.centre, sinus.radii, sinus.yaw_rad)
-            self.canvas.paint(view, self.canvas.coverage(outer - 5.0), self.hu[Tissue.FAT], Structure.CAVITY)
-            self._paint(view, outer, Tissue.KIDNEY, Structure.KIDNEY)
-            inside = self.canvas.coverage(np.maximum(hollow, outer + 5.0))
-            self.canvas.paint(view, inside, self.hu[Tissue.FAT], Structure.KIDNEY)
-
-
-_ABDOMINAL = frozenset({Tissue.FLUID, Tissue.BOWEL, Tissue.PANCREAS})

@@ -73,12 +73,18 @@ def detected_spectrum(beam: Beam) -> tuple[FloatArray, FloatArray]:
 
 
 def _mass_attenuation_at(material: Material, energy_ev: FloatArray) -> FloatArray:
-    import xraydb
-
     total = np.zeros_like(energy_ev)
     for element, fraction in material.mass_fractions:
-        total += fraction * np.asarray(xraydb.mu_elam(element, energy_ev))
+        total += fraction * _element_attenuation(element, float(energy_ev[0]), float(energy_ev[-1]), len(energy_ev))
     return total
+
+
+@lru_cache(maxsize=512)
+def _element_attenuation(element: str, first_ev: float, last_ev: float, count: int) -> FloatArray:
+    """Mass attenuation coefficient on an even grid of energies (all grids here are even)."""
+    import xraydb
+
+    return np.asarray(xraydb.mu_elam(element, np.linspace(first_ev, last_ev, count)), dtype=np.float64)
 
 
 def _mu_at(material: Material, energy_ev: FloatArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -10,15 +10,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from trabecula.anatomy import Level
+from trabecula.anatomy import Level, Structure
 from trabecula.phantom import extras, lungs, organs, physics, scanner, thorax, vertebra
 from trabecula.phantom.canvas import Canvas, Field, Grid, Tube
+from trabecula.phantom.organ_painting import OrganPainter
 from trabecula.phantom.physics import Beam
 from trabecula.phantom.spec import Filter, PhantomSpec, Rods
 from trabecula.phantom.spine import VertebraFrame, build_spine
 from trabecula.phantom.texture import Texture, noise_block
 from trabecula.phantom.tissues import ContrastPhase, Tissue
-from trabecula.phantom.trunk import BodyShape, PolarMap, Trunk
+from trabecula.phantom.trunk import ANGLES, AXIS_Y_MM, BodyShape, PolarMap, Trunk
 from trabecula.phantom.wall import WallTextures, paint_wall
 
 SUBSLICE_MM: Final = 1.3
@@ -65,15 +66,13 @@ def beam_of(spec: PhantomSpec) -> Beam:
 def build_patient(spec: PhantomSpec) -> Patient:
     """Build the phantom, its trunk scaled until the slice at T12 has the asked water-equivalent diameter."""
     scale = 1.0 * (spec.size_cm / 28.0) ** 0.75
-    patient = _patient_at(spec, scale)
-    low, high = 0.6, 1.7
     for _ in range(6):
+        patient = _patient_at(spec, scale)
         reached = water_equivalent_diameter_cm(patient)
         if abs(reached - spec.size_cm) < 0.05:
             break
-        scale = float(np.clip(scale * (spec.size_cm / reached) ** 1.1, low, high))
-        patient = _patient_at(spec, scale)
-    return patient
+        scale = float(np.clip(scale * (spec.size_cm / reached) ** 1.15, 0.5, 1.7))
+    return replace(patient, lung_trees=lungs.grow_lung_trees(patient.trunk, spec.seed))
 
 
 def _patient_at(spec: PhantomSpec, scale: float) -> Patient:
@@ -83,7 +82,7 @@ def _patient_at(spec: PhantomSpec, scale: float) -> Patient:
     trunk = Trunk(frames, BodyShape(scale, fat_mm, spec.sex == "F", spec.seed))
     z = np.arange(trunk.z_of(Level.L3), trunk.z_of(Level.T1), 10.0)
     skin = trunk.contours(z).skin
-    back = float((-45.0 + skin * np.cos(np.arange(skin.shape[1]) * 2 * np.pi / skin.shape[1])).max())
+    back = float((AXIS_Y_MM + skin * np.cos(np.arange(ANGLES) * 2 * np.pi / ANGLES)).max())
     hu = dict(physics.tissue_hu(beam, spec.contrast))
     return Patient(
         spec,
@@ -95,7 +94,7 @@ def _patient_at(spec: PhantomSpec, scale: float) -> Patient:
         vertebra.build_canal(frames),
         thorax.build_thorax(frames, trunk),
         organs.build_organs(frames, trunk),
-        lungs.grow_lung_trees(trunk, spec.seed),
+        (),
         extras.build_hardware(frames, spec.hardware) if spec.hardware else (),
         back,
     )
@@ -119,9 +118,9 @@ def scan_grid(patient: Patient) -> ScanGrid:
     count = int(np.ceil((high - low) / spec.slice_mm)) + 1
     z = low + spec.slice_mm * np.arange(count)
     middle = trunk.contours(np.array([trunk.z_of(Level.T8), trunk.z_of(Level.T12)]))
-    angles = np.arange(middle.skin.shape[1]) * 2 * np.pi / middle.skin.shape[1]
+    angles = np.arange(ANGLES) * 2 * np.pi / ANGLES
     half = float((middle.skin * np.abs(np.sin(angles))).max())
-    front = float((-45.0 + middle.skin * np.cos(angles)).min())
+    front = float((AXIS_Y_MM + middle.skin * np.cos(angles)).min())
     field_mm = max(2.0 * half + 36.0, patient.back_y_mm - front + 75.0)
     pixel = field_mm / spec.matrix
     offsets = (np.arange(spec.matrix) - (spec.matrix - 1) / 2.0) * pixel
@@ -172,7 +171,7 @@ class Painter:
         walls = WallTextures(tex["fat"], tex["septa"], tex["muscle"], tex["streaks"], tex["sheets"], tex["lung"])
         regions = paint_wall(canvas, p.trunk, p.hu, walls, self._polar)
         lungs.paint_lung_trees(canvas, p.lung_trees, regions.lung, p.hu[Tissue.BLOOD], p.hu[Tissue.AIR])
-        organs.OrganPainter(canvas, p.organs, regions, p.hu, tex["organ"]).paint()
+        OrganPainter(canvas, p.organs, regions, p.hu, tex["organ"]).paint()
         self._bones(canvas, tex)
         if p.hardware:
             extras.paint_hardware(canvas, p.hardware)
@@ -218,21 +217,29 @@ def render(patient: Patient, grid: ScanGrid) -> Iterator[RenderedSlab]:
         yield RenderedSlab(first, ideal, labels)
 
 
-def render_slice(patient: Patient, z_mm: float, pixel_mm: float, *, textured: bool = True) -> Canvas:
-    """One ideal slice over the whole body, without table or rods."""
+def render_slices(patient: Patient, heights_mm: Sequence[float], pixel_mm: float, *, textured: bool) -> list[Canvas]:
+    """Single ideal slices over the whole body, without rods."""
     bare = replace(patient, spec=replace(patient.spec, rods=Rods.NONE))
-    half_x, front, back = 320.0, -330.0, bare.back_y_mm + 4.0
-    x = np.arange(-half_x, half_x + pixel_mm, pixel_mm, dtype=np.float32)
-    y = np.arange(front, back, pixel_mm, dtype=np.float32)
-    return Painter(bare, x, y, pixel_mm, SUBSLICE_MM, textured).paint(np.array([z_mm], dtype=np.float32), 0)
+    angles = np.arange(ANGLES) * (2 * np.pi / ANGLES)
+    skin = patient.trunk.contours(np.array(heights_mm)).skin
+    half, front = float((skin * np.abs(np.sin(angles))).max()), float((skin * np.cos(angles)).min())
+    x = np.arange(-half - 4.0, half + 4.0, pixel_mm, dtype=np.float32)
+    y = np.arange(AXIS_Y_MM + front - 4.0, patient.back_y_mm + 4.0, pixel_mm, dtype=np.float32)
+    painter = Painter(bare, x, y, pixel_mm, SUBSLICE_MM, textured)
+    return [painter.paint(np.array([z], dtype=np.float32), n) for n, z in enumerate(heights_mm)]
 
 
 def water_equivalent_diameter_cm(patient: Patient) -> float:
-    """Of the slice through T12's centre (AAPM report 220), table left out."""
-    canvas = render_slice(patient, patient.trunk.z_of(Level.T12), _FIT_PIXEL_MM, textured=False)
-    inside = (canvas.labels[0] != 0) & (canvas.labels[0] != 18)
-    water = np.where(inside, canvas.hu[0] / 1000.0 + 1.0, 0.0).sum() * (_FIT_PIXEL_MM / 10.0) ** 2
-    return float(2.0 * np.sqrt(water / np.pi))
+    """Of the slice through T12's centre, table left out."""
+    canvas = render_slices(patient, [patient.trunk.z_of(Level.T12)], _FIT_PIXEL_MM, textured=False)[0]
+    return slice_water_equivalent_diameter_cm(canvas)
+
+
+def slice_water_equivalent_diameter_cm(canvas: Canvas) -> float:
+    """Of a canvas's first slice (AAPM report 220), table left out."""
+    inside = (canvas.labels[0] != Structure.OUTSIDE) & (canvas.labels[0] != Structure.TABLE)
+    water_mm2 = float((canvas.hu[0][inside] / 1000.0 + 1.0).sum()) * canvas.grid.pixel_mm**2
+    return float(2.0 * np.sqrt(water_mm2 / np.pi)) / 10.0
 
 
 def scanned(patient: Patient, grid: ScanGrid, slab: RenderedSlab) -> npt.NDArray[np.int16]:

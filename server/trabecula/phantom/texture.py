@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 
 from trabecula.phantom.canvas import Field, Grid, View
 
@@ -31,7 +32,11 @@ class Texture:
 
 
 def noise_block(
-    seed: tuple[int, int], spacing_mm: tuple[float, float, float], fine_mm: float | tuple[float, float, float], coarse_mm: float, sd: float
+    seed: tuple[int, int],
+    spacing_mm: tuple[float, float, float],
+    fine_mm: float | tuple[float, float, float],
+    coarse_mm: float,
+    sd: float,
 ) -> Field:
     """A block of noise with features between two sizes, wrapping at its edges.
 
@@ -42,13 +47,21 @@ def noise_block(
         coarse_mm: sigma of what is taken away again; the mean over a region this big is near zero.
         sd: standard deviation in HU.
     """
-    from scipy.ndimage import gaussian_filter
-
-    white = np.random.default_rng(seed).standard_normal(_BLOCK).astype(np.float32)
     fine = (fine_mm,) * 3 if isinstance(fine_mm, float) else fine_mm
-    sigma = [max(f / s, 0.01) for f, s in zip(fine, spacing_mm, strict=True)]
-    wide = [coarse_mm / s for s in spacing_mm]
-    band = gaussian_filter(white, sigma, mode="wrap") - gaussian_filter(white, wide, mode="wrap")
+    white = np.random.default_rng(seed).standard_normal(_BLOCK, dtype=np.float32)
+    response = _gaussian(fine, spacing_mm) - _gaussian((coarse_mm,) * 3, spacing_mm)
+    band = scipy.fft.irfftn(scipy.fft.rfftn(white) * response, s=_BLOCK)
     band -= band.mean()
-    block: Field = (band * np.float32(sd / max(float(band.std()), 1e-9))).astype(np.float32)
+    block: Field = (band * (sd / max(float(band.std()), 1e-9))).astype(np.float32)
     return block
+
+
+def _gaussian(sigma_mm: tuple[float, float, float], spacing_mm: tuple[float, float, float]) -> Field:
+    """Frequency response of a Gaussian over the block."""
+    last = len(_BLOCK) - 1
+    response = np.ones(1, dtype=np.float32)
+    for axis, (n, sigma, spacing) in enumerate(zip(_BLOCK, sigma_mm, spacing_mm, strict=True)):
+        frequency = scipy.fft.rfftfreq(n) if axis == last else scipy.fft.fftfreq(n)
+        one = np.exp(-2.0 * np.square(np.pi * frequency * sigma / spacing)).astype(np.float32)
+        response = response[..., None] * one if axis else one
+    return response

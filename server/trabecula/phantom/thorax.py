@@ -12,7 +12,7 @@ from trabecula.anatomy import Level, Structure
 from trabecula.phantom.canvas import Canvas, Field, Points, Tube, View, curve, ellipsoid, smooth_min, tube_distance
 from trabecula.phantom.spine import VertebraFrame
 from trabecula.phantom.texture import Texture
-from trabecula.phantom.trunk import ANGLES, AXIS_Y_MM, PolarMap, Trunk
+from trabecula.phantom.trunk import ANGLES, AXIS_Y_MM, Trunk
 
 RIB_CORTEX_MM: Final = 0.75
 # rib: angle of its front end in degrees from the back, how far that end lies below the head (mm)
@@ -186,7 +186,9 @@ def _scapula(trunk: Trunk, side: int, head: tuple[float, float, float]) -> tuple
             [head[0] * 0.92, head[1] + 34.0, head[2] + 4.0],
         ]
     )
-    neck = curve([_on_cage(trunk, side, 70.0, trunk.z_of(Level.T2, 6.0), 20.0), [head[0] - side * 27.0, head[1], head[2]]])
+    neck = curve(
+        [_on_cage(trunk, side, 70.0, trunk.z_of(Level.T2, 6.0), 20.0), [head[0] - side * 27.0, head[1], head[2]]]
+    )
     return (
         blade,
         Tube(spine, np.linspace(3.0, 6.5, len(spine))),

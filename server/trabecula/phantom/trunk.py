@@ -31,10 +31,10 @@ SKIN_MM: Final = 1.7
 
 # level: half width, front and back (relative to T8 and to the level's own body), dent at the midline
 _CAGE: Final[Mapping[Level, tuple[float, float, float, float]]] = {
-    Level.C6: (14.0, -66.0, 26.0, 8.0),
-    Level.C7: (26.0, -70.0, 28.0, 14.0),
-    Level.T1: (50.0, -78.0, 32.0, 22.0),
-    Level.T2: (69.0, -92.0, 34.0, 28.0),
+    Level.C6: (34.0, -98.0, 26.0, 8.0),
+    Level.C7: (40.0, -95.0, 28.0, 14.0),
+    Level.T1: (52.0, -90.0, 32.0, 22.0),
+    Level.T2: (69.0, -95.0, 34.0, 28.0),
     Level.T3: (87.0, -104.0, 36.0, 32.0),
     Level.T5: (111.0, -119.0, 39.0, 36.0),
     Level.T7: (123.0, -134.0, 40.0, 38.0),
@@ -172,7 +172,7 @@ class Trunk:
 
     def contours(self, z: Array) -> Contours:
         """All contours at heights (K,)."""
-        theta = np.arange(ANGLES) * (2 * np.pi / ANGLES)
+        theta = np.linspace(0.0, 2 * np.pi, ANGLES, endpoint=False, dtype=np.float64)
         folded = _fold(theta)
         cage = self.cage_radius(z, theta)
         slope = (np.roll(cage, -1, axis=1) - np.roll(cage, 1, axis=1)) / (2 * (2 * np.pi / ANGLES))
@@ -181,6 +181,7 @@ class Trunk:
         wave = self._waves[1]
         vary = 1.0 + 0.08 * np.cos(2 * theta[None, :] + wave[0] + z[:, None] / 60.0)
         vary = vary + 0.07 * np.cos(5 * theta[None, :] + wave[1] - z[:, None] / 45.0)
+        axilla_z = self.level_z[Level.T2] + 6.0
         inner = self._table(_INNER_MUSCLE_MM, z, folded) * bulk * vary
         outer = self._table(_OUTER_MUSCLE_MM, z, folded) * bulk * vary
         ribs = cage + INTERCOSTAL_MM
@@ -189,11 +190,12 @@ class Trunk:
         # Muscle sheets lie against each other in places and slide on fat in others.
         gap = 0.9 + 1.3 * np.cos(3 * theta[None, :] + wave[2] + z[:, None] / 23.0)
         gap = gap + 0.9 * np.cos(8 * theta[None, :] - wave[3] + z[:, None] / 37.0)
-        second = first + np.clip(gap, 0.0, 3.0) * np.clip(inner / 3.0, 0.0, 1.0)
-        third = second + outer
+        hollow = 0.42 * outer * _bump(folded, 92.0, 20.0)[None, :] * np.exp(-np.square((z - axilla_z) / 42.0))[:, None]
+        second = first + np.clip(gap, 0.0, 3.0) * np.clip(inner / 3.0, 0.0, 1.0) + hollow
+        third = second + outer - hollow
         fat = self._table(_FAT_SHARE, z, folded) * self.shape.fat_mm * (0.5 + 0.5 * vary)
         if self.shape.breasts:
-            side = np.exp(-np.square((folded - np.deg2rad(134.0)) / np.deg2rad(23.0)))
+            side = _bump(folded, 134.0, 23.0)
             height = np.exp(-np.square((z - self._breast_z) / 40.0))
             fat = fat + _BREAST_MM * self.shape.scale * height[:, None] * side[None, :]
         skin = np.maximum(_smooth(np.maximum(third, _smooth(third, 170)), 70) + fat, third + 1.5) + SKIN_MM
@@ -215,7 +217,9 @@ class Trunk:
             x = radius * sin
             depth = top + 4.0 * (1.0 - np.exp(-np.square(x / 9.0))) - 0.0022 * x * x - 26.0 * (x / 58.0) ** 6
             radius = 0.5 * radius + 0.5 * np.maximum(depth, 5.0) / np.maximum(cos, 0.2)
-        return np.where(folded[None, :] < 1.0, radius, 0.0)
+        # The erector's outer edge: past it the ribs are the surface again.
+        fall = np.square(np.clip((folded[None, :] - 0.75) / 0.3, 0.0, 1.0))
+        return np.where(folded[None, :] < 1.05, radius - 140.0 * fall, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +240,11 @@ class PolarMap:
 def _spinous_tip_y(frame: VertebraFrame) -> float:
     v = frame.canal_centre_v_mm - frame.canal_half_depth_mm - frame.spinous_length_mm
     return float(frame.world(0.0, v, -frame.spinous_drop_mm)[1])
+
+
+def _bump(folded: Array, centre_deg: float, width_deg: float) -> Array:
+    bump: Array = np.exp(-np.square((folded - np.deg2rad(centre_deg)) / np.deg2rad(width_deg)))
+    return bump
 
 
 def _fold(theta: Array) -> Array:

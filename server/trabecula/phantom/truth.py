@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -10,7 +11,14 @@ import numpy as np
 
 from trabecula.anatomy import Level, Structure
 from trabecula.phantom import extras, physics
-from trabecula.phantom.render import Patient, ScanGrid, render_slice, water_equivalent_diameter_cm
+from trabecula.phantom.canvas import Canvas
+from trabecula.phantom.render import (
+    Patient,
+    ScanGrid,
+    render_slices,
+    slice_water_equivalent_diameter_cm,
+    water_equivalent_diameter_cm,
+)
 from trabecula.phantom.spec import PHANTOM_LEVELS, PhantomSpec, Rods
 
 COMPOSITION_LEVELS: Final = (Level.T11, Level.T12, Level.L1)
@@ -117,7 +125,7 @@ def phantom_truth(patient: Patient, grid: ScanGrid, study_uid: str, series_uid: 
         water_equivalent_diameter_cm(patient),
         {tissue.value: hu for tissue, hu in patient.hu.items()},
         tuple(_vertebra(patient, level) for level in PHANTOM_LEVELS if _covered(patient, grid, level)),
-        tuple(_composition(patient, level) for level in COMPOSITION_LEVELS if _covered(patient, grid, level)),
+        _composition(patient, [level for level in COMPOSITION_LEVELS if _covered(patient, grid, level)]),
         tuple({"rod": n, "hu": hu} for n, hu in extras.rods_hu(beam).items()) if spec.rods is Rods.MINDWAYS3 else (),
     )
 
@@ -149,16 +157,20 @@ def _vertebra(patient: Patient, level: Level) -> VertebraTruth:
     )
 
 
-def _composition(patient: Patient, level: Level) -> CompositionTruth:
-    z = float(patient.frames[level].centre[2])
-    canvas = render_slice(patient, z, _PIXEL_MM)
+def _composition(patient: Patient, levels: Sequence[Level]) -> tuple[CompositionTruth, ...]:
+    if not levels:
+        return ()
+    heights = [float(patient.frames[level].centre[2]) for level in levels]
+    canvases = render_slices(patient, heights, _PIXEL_MM, textured=True)
+    return tuple(_areas(level, z, canvas) for level, z, canvas in zip(levels, heights, canvases, strict=True))
+
+
+def _areas(level: Level, z: float, canvas: Canvas) -> CompositionTruth:
     hu, labels = canvas.hu[0], canvas.labels[0]
     pixel_cm2 = (_PIXEL_MM / 10.0) ** 2
     fat = hu <= _FAT_OR_LEAN_HU
     paraspinal = labels == Structure.PARASPINAL_MUSCLE
     muscle = paraspinal | (labels == Structure.SKELETAL_MUSCLE)
-    body = (labels != Structure.OUTSIDE) & (labels != Structure.TABLE)
-    water_cm2 = float((hu[body] / 1000.0 + 1.0).sum()) * pixel_cm2
     visceral = (labels == Structure.CAVITY) & fat & (hu >= -190.0)
     return CompositionTruth(
         level.value,
@@ -169,7 +181,7 @@ def _composition(patient: Patient, level: Level) -> CompositionTruth:
         float((labels == Structure.SUBCUTANEOUS_FAT).sum()) * pixel_cm2,
         float(visceral.sum()) * pixel_cm2,
         float(hu[muscle & ~fat].mean()),
-        float(2.0 * np.sqrt(water_cm2 / np.pi)),
+        slice_water_equivalent_diameter_cm(canvas),
     )
 
 

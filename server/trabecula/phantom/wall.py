@@ -85,7 +85,8 @@ def _dome(x: Field, y: Field, top_z: float, centre_x: float) -> Field:
     rho2 = px * px + py * py
     height = top_z - 36.0 * rho2 - 26.0 * rho2 * rho2
     height = height - 34.0 * np.square(np.clip(y / 80.0, 0.0, 1.4)) + 8.0 * np.clip(-y / 90.0, 0.0, 1.0)
-    return height.astype(np.float32)
+    dome: Field = height.astype(np.float32)
+    return dome
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,9 +57,9 @@ def write_phantom(
 
 
 def _write_labels(labels: npt.NDArray[np.uint8], grid: ScanGrid, path: Path) -> None:
-    import SimpleITK as sitk
+    import SimpleITK
 
-    image = sitk.GetImageFromArray(labels)
+    image = SimpleITK.GetImageFromArray(labels)
     image.SetSpacing((float(grid.pixel_mm), float(grid.pixel_mm), float(grid.slice_mm)))
     image.SetOrigin((float(grid.x_mm[0]), float(grid.y_mm[0]), float(grid.z_mm[0])))
-    sitk.WriteImage(image, str(path), useCompression=True)
+    SimpleITK.WriteImage(image, str(path), useCompression=True)
