@@ -318,6 +318,10 @@ def test_page_can_travel_inside_or_as_a_link() -> None:
     (link,) = one(samples.reported(), "DiagnosticReport", FhirOptions(page_url=url))["presentedForm"]
     assert link["url"] == url
     assert "presentedForm" not in one(samples.reported(), "DiagnosticReport")
+    large = b"x" * 800_000
+    assert "presentedForm" not in one(samples.reported(), "DiagnosticReport", FhirOptions(page_html=large))
+    both = FhirOptions(page_html=large, page_url=url)
+    assert [form.get("url") for form in one(samples.reported(), "DiagnosticReport", both)["presentedForm"]] == [url]
 
 
 def test_numbers_go_out_at_their_reported_precision() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import contourpy
 import numpy as np
 import numpy.typing as npt
-from matplotlib.image import imsave
+from PIL import Image
 
 from trabecula.anatomy import BODY_LABEL_BASE, POSTERIOR_LABEL_BASE, Level
 from trabecula.report import ScreeningReport, View
@@ -115,23 +115,24 @@ def _caption(view: View, report: ScreeningReport) -> str:
     return f"Slice through the middle of {view.level.value if view.level else 'the body'}; soft-tissue window.{cut}"
 
 
-def _grey(hu: npt.NDArray[np.int16], window_hu: tuple[float, float]) -> Bytes:
+def _grey(hu: npt.NDArray[np.int16], window_hu: tuple[float, float]) -> Image.Image:
     centre, width = window_hu
     level = (np.clip((hu - (centre - width / 2)) / width, 0, 1) * 255).astype(np.uint8)
-    return np.dstack([level, level, level])
+    return Image.fromarray(level)
 
 
-def _tissue_colours(tissue: Bytes) -> Bytes:
-    table = np.zeros((256, 4), dtype=np.uint8)
-    for value, (_, colour) in TISSUE_COLOURS.items():
-        table[value, :3] = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
-        table[value, 3] = round(255 * TISSUE_OPACITY)
-    return table[tissue]
+def _tissue_colours(tissue: Bytes) -> Image.Image:
+    """One of five colours a pixel, the first of them clear."""
+    picture = Image.fromarray(tissue).convert("P")
+    colours = [(0, 0, 0), *(bytes.fromhex(colour[1:]) for _, colour in TISSUE_COLOURS.values())]
+    picture.putpalette([channel for colour in colours for channel in colour])
+    picture.info["transparency"] = bytes([0, *[round(255 * TISSUE_OPACITY)] * len(TISSUE_COLOURS)])
+    return picture
 
 
-def _data_uri(pixels: Bytes) -> str:
+def _data_uri(picture: Image.Image) -> str:
     buffer = io.BytesIO()
-    imsave(buffer, np.ascontiguousarray(pixels), format="png")
+    picture.save(buffer, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

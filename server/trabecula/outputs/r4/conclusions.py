@@ -15,6 +15,8 @@ from trabecula.outputs.r4.filing import Filing, resource_reference
 Json = dict[str, Any]
 
 DXA_ACTION: Final = "dxa-confirmation"
+PRESENTED_FORM_LIMIT: Final = 1_000_000
+"""Characters of base64; R4 bounds a string to 1 MB and servers hold base64 to the same."""
 PRELIMINARY: Final = "Preliminary result of a machine, not reviewed by a physician."
 
 
@@ -96,19 +98,15 @@ def _conclusion(filing: Filing) -> str:
 
 
 def _presented_form(filing: Filing) -> Json:
-    options = filing.options
-    if options.page_html is None and options.page_url is None:
-        return {}
+    """The page inside when it is small enough, else a link to it, else nothing."""
+    html, url = filing.options.page_html, filing.options.page_url
     attachment: Json = {"contentType": "text/html", "language": "en", "title": "Report page"}
-    if options.page_html is not None:
-        attachment["data"] = base64.b64encode(options.page_html).decode("ascii")
-        attachment["size"] = len(options.page_html)
+    data = "" if html is None else base64.b64encode(html).decode("ascii")
+    if html is not None and len(data) <= PRESENTED_FORM_LIMIT:
         # SHA-1 is what R4 asks for in Attachment.hash; it guards against damage, not against forgery
-        digest = hashlib.sha1(options.page_html, usedforsecurity=False).digest()
-        attachment["hash"] = base64.b64encode(digest).decode("ascii")
-    else:
-        attachment["url"] = options.page_url
-    return {"presentedForm": [attachment]}
+        digest = base64.b64encode(hashlib.sha1(html, usedforsecurity=False).digest()).decode("ascii")
+        return {"presentedForm": [{**attachment, "data": data, "size": len(html), "hash": digest}]}
+    return {} if url is None else {"presentedForm": [{**attachment, "url": url}]}
 
 
 def dxa_request(filing: Filing, due: Sequence[Recommendation], report: Json) -> Json:

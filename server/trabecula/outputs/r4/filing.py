@@ -30,9 +30,9 @@ class FhirOptions:
     patient_identifier_system: str | None = None
     """System of the DICOM Patient ID, when the site has named one."""
     page_html: bytes | None = None
-    """The HTML page to carry inside the DiagnosticReport."""
+    """The HTML page to carry inside the DiagnosticReport; left out where servers would not take its size."""
     page_url: str | None = None
-    """Where the HTML page can be fetched; used when it is not carried inside."""
+    """Where the HTML page can be fetched; goes out when the page is not carried inside."""
 
 
 @dataclass(frozen=True)
