@@ -14,8 +14,15 @@ from live_service import LiveServer, StartServer
 
 from trabecula.config import Settings
 from trabecula.service.client import Client
+from trabecula.service.logs import configure_logs
 from trabecula.service.server import Server
 from trabecula.service.work import Runner, ThreadRunner
+
+
+@pytest.fixture(autouse=True)
+def service_logs() -> None:
+    """Logs go where the service sends them, not to standard output."""
+    configure_logs("info")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from trabecula.outcome import Stage
 from trabecula.patient import PatientContext, Sex
 from trabecula.report import ReportStatus
 from trabecula.service.client import Client
+from trabecula.service.logs import configure_logs
 from trabecula.service.messages import stage_from_proto
 from trabecula.service.records import DocumentKind
 from trabecula.v1 import screening_pb2 as pb
@@ -114,6 +115,7 @@ def test_a_text_file_is_the_input_s_fault(client: Client, tmp_path: Path) -> Non
 def test_a_fault_of_the_program_leaks_nothing_and_the_next_study_is_served(
     client: Client, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    configure_logs("debug")
     summary = ended(client, client.submit(make_study(tmp_path / "one", b"bug")))
     following = ended(client, client.submit(make_study(tmp_path / "two", b"report")))
     assert summary.failure.code == "unforeseen"

@@ -11,6 +11,7 @@ from live_service import StartServer, make_study, wait_until
 
 from trabecula.errors import ModelError
 from trabecula.service.client import Client
+from trabecula.service.logs import configure_logs
 from trabecula.service.process_runner import ProcessRunner
 from trabecula.service.work import Perform
 from trabecula.v1 import screening_pb2 as pb
@@ -23,6 +24,7 @@ def no_models() -> Perform:
 def test_a_study_that_kills_its_worker_kills_nothing_else(
     start_server: StartServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    configure_logs("debug")
     service = start_server(ProcessRunner(make_light_perform, 1))
     with Client(service.address) as client:
 

@@ -18,6 +18,7 @@ from trabecula.errors import TrabeculaError
 
 START_S = 120.0
 STOP_S = 30.0
+SHOWN = ("T11", "T12", "L1", "L2")
 
 
 class DemoServiceFailed(TrabeculaError):
@@ -44,9 +45,11 @@ def demo(
     out.mkdir(parents=True, exist_ok=True)
     with _service(out / "server.log") as port:
         with fraction_bar("phantom", quiet) as tell:
-            write_phantom(PhantomSpec(slice_mm=slice_mm, seed=seed), out / "study", tell)
+            truth = write_phantom(PhantomSpec(slice_mm=slice_mm, seed=seed), out / "study", tell)
         with Client(f"127.0.0.1:{port}") as client:
             send_and_show(client, [out / "study" / "dicom"], PatientContext(postmenopausal=True), out, quiet=quiet)
+    made = ", ".join(f"{each.level} {each.vbmd_mg_cm3:.1f}" for each in truth.vertebrae if each.level in SHOWN)
+    typer.echo(f"The phantom was made with {made} mg/cm3.")
     typer.echo(f"Open {(out / 'report.html').as_posix()}")
 
 

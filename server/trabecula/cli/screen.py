@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from trabecula.cli.exits import EXIT_CODES_HELP, ExitCode, exits_with_code
 from trabecula.cli.options import PATIENT_HELP, Json, Masks, Out, Paths, PatientFile, Quiet, check_masks
+
+if TYPE_CHECKING:
+    from trabecula.report import ScreeningReport
 
 EPILOG = f"""[bold]Examples[/bold]
 
@@ -33,7 +38,7 @@ def screen(
 ) -> None:
     """Screen one study here, without a server."""
     check_masks(masks, out)
-    from trabecula.cli.terminal import console, stage_bars
+    from trabecula.cli.terminal import stage_bars
     from trabecula.config import load_settings
     from trabecula.patient import PatientContext
     from trabecula.patient_file import read_patient_file
@@ -45,30 +50,28 @@ def screen(
 
         screening = load_screen(settings)(paths, context, bars, keep_anatomy=masks)
         bars.finish()
+    written: list[Path] = []
     if out is not None:
         from trabecula.service.documents import write_documents
         from trabecula.service.engine import fhir_options
 
         out.mkdir(parents=True, exist_ok=True)
-        write_documents(screening, out, fhir_options(settings))
-    report = screening.report
+        written = [out / kind.value for kind in write_documents(screening, out, fhir_options(settings))]
+    show(screening.report, written, as_json)
+
+
+def show(report: ScreeningReport, written: Sequence[Path], as_json: bool) -> None:
+    """Print a result and where its documents lie; ends the process with 3 for a refusal."""
     if as_json:
         from trabecula.outputs.report_json import to_json
 
         typer.echo(to_json(report), nl=False)
     else:
         from trabecula.cli.tables import print_report
+        from trabecula.cli.terminal import console
 
-        shown = console()
-        print_report(report, shown)
-        print_places(out)
+        print_report(report, console())
+        for path in written:
+            typer.echo(path.as_posix())
     if report.refusals:
         raise typer.Exit(ExitCode.REFUSED)
-
-
-def print_places(out: Path | None) -> None:
-    """Say where the documents lie."""
-    if out is not None:
-        for path in sorted(out.iterdir()):
-            if path.is_file():
-                typer.echo(path.as_posix())

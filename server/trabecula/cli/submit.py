@@ -11,11 +11,11 @@ import typer
 
 from trabecula.cli.exits import EXIT_CODES_HELP, ExitCode, complain, exits_with_code
 from trabecula.cli.options import PATIENT_HELP, Json, Masks, Out, Paths, PatientFile, Quiet, check_masks
+from trabecula.cli.screen import show
 from trabecula.errors import NoDicomFound
 
 if TYPE_CHECKING:
     from trabecula.patient import PatientContext
-    from trabecula.report import ScreeningReport
     from trabecula.service.client import Client
     from trabecula.v1 import screening_pb2 as pb
 
@@ -90,9 +90,7 @@ def send_and_show(
     if report is None:
         complain("cancelled", f"The screening was cancelled (screening {screening_id})")
         raise typer.Exit(ExitCode.OTHER)
-    if out is not None:
-        _fetch(client, screening_id, summary, out)
-    _show(report, out, as_json)
+    show(report, _fetch(client, screening_id, summary, out) if out is not None else [], as_json)
 
 
 def study_files(paths: Iterable[Path]) -> list[Path]:
@@ -137,25 +135,12 @@ def _follow(client: Client, screening_id: str, quiet: bool) -> pb.ScreeningSumma
     return summary
 
 
-def _fetch(client: Client, screening_id: str, summary: pb.ScreeningSummary, out: Path) -> None:
+def _fetch(client: Client, screening_id: str, summary: pb.ScreeningSummary, out: Path) -> list[Path]:
     from trabecula.service.messages import kind_from_proto
 
     out.mkdir(parents=True, exist_ok=True)
-    for number in summary.documents:
-        kind = kind_from_proto(number)
-        client.save_document(screening_id, kind, out / kind.value)
-
-
-def _show(report: ScreeningReport, out: Path | None, as_json: bool) -> None:
-    from trabecula.cli.screen import print_places
-    from trabecula.cli.tables import print_report
-    from trabecula.cli.terminal import console
-    from trabecula.outputs.report_json import to_json
-
-    if as_json:
-        typer.echo(to_json(report), nl=False)
-    else:
-        print_report(report, console())
-        print_places(out)
-    if report.refusals:
-        raise typer.Exit(ExitCode.REFUSED)
+    written = []
+    for kind in map(kind_from_proto, summary.documents):
+        written.append(out / kind.value)
+        client.save_document(screening_id, kind, written[-1])
+    return written

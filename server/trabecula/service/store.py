@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import TypeAdapter
+import structlog
+from pydantic import TypeAdapter, ValidationError
 
 from trabecula.errors import AlreadyExists, NotFound
 from trabecula.service.records import DocumentKind, ScreeningRecord
@@ -123,4 +124,7 @@ class FolderStore:
 
 def _read_records(folder: Path) -> Iterator[ScreeningRecord]:
     for path in folder.glob(f"*/{_RECORD_NAME}"):
-        yield _RECORD.validate_json(path.read_bytes())
+        try:
+            yield _RECORD.validate_json(path.read_bytes())
+        except ValidationError:
+            structlog.get_logger().warning("damaged record passed over", screening_id=path.parent.name)
