@@ -62,14 +62,15 @@ class Segment:
 
 
 def column_profile(volume: CtVolume, column: Column, coarse: Prediction, fine: Prediction | None) -> Profile:
-    """Evidence along the column from attenuation and from the models; the fine model's where it has looked."""
+    """Evidence along the column from attenuation and from the models; the fine model's too where it has looked."""
     places = column.discs(*disc_pattern(_INNER_MM))
     model, body = _model_profile(coarse, places)
     if fine is not None:
         where = fine.grid.to_index(places)
         inside = ((where >= 0) & (where <= np.array(fine.grid.shape) - 1)).all(axis=-1).mean(axis=1) > 0.9
         fine_model, fine_body = _model_profile(fine, places)
-        model, body = np.where(inside, fine_model, model), np.where(inside, fine_body, body)
+        # Both models' evidence counts: neither's fancies are trusted alone.
+        model, body = np.where(inside, (fine_model + model) / 2, model), np.where(inside, fine_body, body)
     hu = np.clip(sample(volume.hu, Grid.of_scan(volume.geometry), places), *_CLIP_HU).mean(axis=1)
     return Profile(model + 0.7 * _endplate_pairs(hu), body, _level_profile(column, coarse))
 
@@ -108,16 +109,15 @@ def unsupported_share(profile: Profile, segments: Sequence[Segment], settings: C
 
 
 def expected_spacing(profile: Profile, settings: ColumnSettings) -> FloatArray:
-    """Disc-to-disc distance expected at each place, mm: one over the slope of the spine coordinate."""
-    count = len(profile.disc)
-    if profile.level is None or count < 30:
-        return np.full(count, settings.spacing_typical_mm)
-    slope = np.gradient(ndimage.gaussian_filter1d(profile.level, 20.0, mode="nearest"))
-    # Ends are flat under "nearest": take the slope from further in.
-    margin = min(30, count // 3)
-    slope[:margin], slope[-margin:] = slope[margin], slope[-margin - 1]
-    low, high = settings.spacing_range_mm
-    return np.asarray(np.clip(1.0 / np.maximum(slope, 1e-3), low + 2, high - 4))
+    """Disc-to-disc distance of an adult expected at each place, mm.
+
+    By the level that the spine coordinate says; its slope would say more, but is the first thing to go wrong in a
+    model, and being off by two levels hardly matters here.
+    """
+    if profile.level is None:
+        return np.full(len(profile.disc), settings.spacing_typical_mm)
+    levels, spacings = zip(*settings.spacing_by_level_mm, strict=True)
+    return np.asarray(np.interp(profile.level, levels, spacings))
 
 
 def place_cuts(evidence: FloatArray, spacing_mm: FloatArray, settings: ColumnSettings) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ class Naming:
     confidence: tuple[float, ...]
     sentences: tuple[str, ...]
     consistent: bool
-    """False when the vertebrae's coordinates do not follow each other: one is missed, doubled or no vertebra."""
+    """False when the coordinates do not rise by about one a vertebra and no rib tells the level either."""
 
 
 def name_levels(vertebrae: Sequence[VertebraEvidence], settings: LevelSettings) -> Naming:
@@ -65,7 +65,8 @@ def name_levels(vertebrae: Sequence[VertebraEvidence], settings: LevelSettings) 
         *notes,
         *(f"{note} ({named[index]} in this numbering)." for index, note in rib_notes),
     ]
-    return Naming(ordinals, confidence, tuple(sentences), _is_consistent(vertebrae, residual, slope, settings))
+    consistent = bool(rib_notes) or _is_consistent(vertebrae, residual, slope, settings)
+    return Naming(ordinals, confidence, tuple(sentences), consistent)
 
 
 def _name(ordinal: int) -> str:
@@ -81,14 +82,15 @@ def _coordinate_evidence(
     if not starts:
         return np.zeros(len(tops)), ["The model gives no spine coordinate."]
     middle = float(np.median(starts))
-    variance = settings.coordinate_bias_sd**2 + settings.coordinate_noise_sd**2 / len(starts)
+    spread = 1.4826 * float(np.median(np.abs(np.array(starts) - middle)))
+    # What the vertebrae disagree by is no independent noise: a model that is wrong is wrong over long stretches.
+    variance = settings.coordinate_bias_sd**2 + settings.coordinate_noise_sd**2 / len(starts) + spread**2
     density = np.exp(-0.5 * (tops - middle) ** 2 / variance)
     density /= max(float(density.sum()), 1e-12)
     likelihood = (1 - settings.coordinate_outlier) * density + settings.coordinate_outlier / len(tops)
-    spread = float(np.median(np.abs(np.array(starts) - middle)))
     note = (
-        f"Spine coordinate of {len(starts)} vertebrae is {abs(middle - round(middle)):.2f} levels from a whole "
-        f"number in the middle, {spread:.2f} levels of median deviation among them."
+        f"Spine coordinate of {len(starts)} vertebrae: {abs(middle - round(middle)):.2f} levels from the nearest "
+        f"numbering, {spread:.2f} levels of spread among them."
     )
     return np.log(likelihood), [note]
 

@@ -51,8 +51,10 @@ class ColumnSettings:
     """Disc centre to disc centre."""
     spacing_typical_mm: float = 26.0
     """Used where the model gives no spine coordinate."""
-    spacing_log_sd: float = 0.22
-    """Spread of ln(spacing) about what the spine coordinate, or the typical value, predicts."""
+    spacing_by_level_mm: tuple[tuple[float, float], ...] = ((3, 16), (8, 19), (14, 24), (19, 30), (22, 36), (24, 37))
+    """(level ordinal, disc-to-disc distance); read off the three label maps, rounded."""
+    spacing_log_sd: float = 0.2
+    """Spread of ln(spacing) between persons and about these values."""
     spacing_change_log_sd: float = 0.13
     """Spread of ln(spacing / next spacing) between neighbours."""
     min_disc_evidence: float = 0.3

@@ -109,7 +109,7 @@ def make_scene(
 ) -> Scene:
     """A trunk with a curved column from ``first`` (head, cut) to ``last`` (foot, cut)."""
     levels = [Level.from_ordinal(n) for n in range(first.ordinal, last.ordinal + 1)]
-    heights = {level: 15.0 + 0.75 * level.ordinal + 5.0 for level in levels}
+    heights = {level: 16.0 + 0.75 * level.ordinal for level in levels}
     total = sum(heights.values()) - 0.5 * heights[first] - 0.5 * heights[last]
     shape = (int(total / spacing_mm[0]), int(190 / spacing_mm[1]), int(260 / spacing_mm[2]))
     z, y, x = np.meshgrid(*(np.arange(n) * s for n, s in zip(shape, spacing_mm, strict=True)), indexing="ij")

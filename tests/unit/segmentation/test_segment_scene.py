@@ -146,9 +146,14 @@ def test_air_is_refused(scene, with_hu):
 
 @pytest.mark.parametrize("slope", [0.45, 2.0])
 def test_coordinate_that_does_not_count_by_ones_is_refused(scene, slope):
-    refusal = run(scene, coordinate_slope=slope)
+    refusal = run(scene, coordinate_slope=slope, without=("rib",))
     assert isinstance(refusal, Refusal)
     assert refusal.code is RefusalCode.LEVELS_INCONSISTENT
+
+
+def test_ribs_carry_the_levels_where_the_coordinate_does_not_count_by_ones(scene):
+    anatomy = run(scene, coordinate_slope=0.45)
+    assert [v.level for v in anatomy.vertebrae] == [Level.from_ordinal(n) for n in range(14, 23)]
 
 
 def test_metal_is_marked_inside_the_body(scene, with_hu):
