@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import report_samples as samples
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trabecula.anatomy import SNOMED_VERTEBRA, Level
 from trabecula.assessment.assessment import Category
@@ -342,6 +344,39 @@ def test_a_resource_out_of_shape_is_a_fault_that_quotes_nothing() -> None:
         )
     assert "SAMPLE-0001" not in f"{caught.value} {caught.value.fields}"
     assert caught.value.fields["places"] == "secret"
+
+
+ANY_TEXT = (
+    st.none() | st.text(max_size=12) | st.sampled_from(["  ", "\x00\x1c", "P\u00e9rez^Ana", "2026-02-30", "20260314"])
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ANY_TEXT, ANY_TEXT, ANY_TEXT, st.text(max_size=70), st.text(max_size=70), ANY_TEXT)
+def test_whatever_a_header_holds_the_bundle_is_whole(
+    patient_id: str | None, issuer: str | None, accession: str | None, study: str, series: str, acquired: str | None
+) -> None:
+    identity = replace(
+        samples.identity(),
+        patient_id=patient_id,
+        patient_id_issuer=issuer,
+        accession_number=accession,
+        study_instance_uid=study,
+        series_instance_uid=series,
+    )
+    report = replace(
+        samples.refused(), study=identity, acquisition=replace(samples.acquisition(), acquired_at=acquired)
+    )
+    bundle = to_bundle(report)
+    texts = [value for value in walk(bundle) if isinstance(value, str)]
+    assert all(text.strip() and text.isprintable() for text in texts)
+
+
+def test_a_vertebra_of_the_neck_goes_by_its_name() -> None:
+    report = samples.reported()
+    neck = replace(report.vertebrae[0], level=Level.C7)
+    site = observation(replace(report, vertebrae=(neck, *report.vertebrae[1:])), Metric.VBMD, Level.C7)["bodySite"]
+    assert site == {"text": "C7 vertebra"}
 
 
 def published(repository: Path, system: ProjectSystem) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
@@ -15,7 +16,6 @@ from trabecula.report import ScreeningReport
 Json = dict[str, Any]
 
 DEVICE_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:trabecula:device")
-_DATE: Final = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 _INSTANT: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
 
 
@@ -92,15 +92,17 @@ class Filing:
         study = self.report.study
         if self.options.patient_reference is not None:
             return {"reference": self.options.patient_reference, "type": "Patient"}
-        if study is not None and study.patient_id:
+        patient_id = None if study is None else header_text(study.patient_id)
+        if study is not None and patient_id is not None:
             identifier: Json = {
                 "type": codes.concept(codes.coding(codes.IDENTIFIER_TYPE, "MR", "Medical record number"))
             }
             if self.options.patient_identifier_system is not None:
                 identifier["system"] = self.options.patient_identifier_system
-            identifier["value"] = study.patient_id
-            if study.patient_id_issuer:
-                identifier["assigner"] = {"display": study.patient_id_issuer}
+            identifier["value"] = patient_id
+            issuer = header_text(study.patient_id_issuer)
+            if issuer is not None:
+                identifier["assigner"] = {"display": issuer}
             return {"type": "Patient", "identifier": identifier}
         return {
             "extension": [{"url": codes.DATA_ABSENT_EXTENSION, "valueCode": "unknown"}],
@@ -114,10 +116,12 @@ class Filing:
         acquired = self.report.acquisition.acquired_at if self.report.acquisition else None
         if acquired is None:
             return {}
-        if _INSTANT.fullmatch(acquired):
-            return {"effectiveDateTime": acquired}
-        date = _DATE.match(acquired)
-        return {} if date is None else {"effectiveDateTime": date.group()}
+        try:
+            moment = datetime.fromisoformat(acquired)
+        except ValueError:
+            return {}
+        whole = moment.tzinfo is not None and _INSTANT.fullmatch(acquired)
+        return {"effectiveDateTime": acquired if whole else moment.date().isoformat()}
 
     def head(self, resource_type: str, part: str) -> Json:
         """Type, id, AI label and identifier of a part of this result."""
@@ -128,6 +132,12 @@ class Filing:
             "meta": {"security": [codes.AI_ASSERTED]},
             "identifier": [{"system": codes.URI, "value": f"urn:uuid:{identity}"}],
         }
+
+
+def header_text(value: str | None) -> str | None:
+    """Text of a DICOM header as a FHIR string may be: printable, not blank; None when nothing is left."""
+    text = "".join(character for character in value or "" if character.isprintable()).strip()
+    return text or None
 
 
 def reference(resource_type: str, identity: uuid.UUID) -> Json:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from trabecula.outputs.r4 import codes
-from trabecula.outputs.r4.filing import Filing, resource_reference
+from trabecula.outputs.r4.filing import Filing, header_text, resource_reference
 
 Json = dict[str, Any]
+
+_FHIR_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+"""What R4 takes as the UID of a series; a damaged one is left out."""
 
 
 def device(filing: Filing) -> Json:
@@ -38,10 +42,14 @@ def imaging_study(filing: Filing) -> Json | None:
     study = filing.report.study
     if study is None or filing.study_id is None:
         return None
-    identifiers: list[Json] = [{"system": codes.DICOM_UID, "value": f"urn:oid:{study.study_instance_uid}"}]
-    if study.accession_number:
+    identifiers: list[Json] = [
+        {"system": codes.DICOM_UID, "value": f"urn:oid:{header_text(study.study_instance_uid) or 'unknown'}"}
+    ]
+    number = header_text(study.accession_number)
+    if number is not None:
         accession = codes.concept(codes.coding(codes.IDENTIFIER_TYPE, "ACSN", "Accession ID"))
-        identifiers.append({"type": accession, "value": study.accession_number})
+        identifiers.append({"type": accession, "value": number})
+    uid = study.series_instance_uid
     started = filing.effective.get("effectiveDateTime")
     return {
         "resourceType": "ImagingStudy",
@@ -51,7 +59,7 @@ def imaging_study(filing: Filing) -> Json | None:
         "modality": [codes.CT_MODALITY],
         "subject": filing.subject,
         **({} if started is None else {"started": started}),
-        "series": [{"uid": study.series_instance_uid, "modality": codes.CT_MODALITY}],
+        **({"series": [{"uid": uid, "modality": codes.CT_MODALITY}]} if _FHIR_ID.fullmatch(uid) else {}),
     }
 
 
