@@ -32,6 +32,7 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
+    JPEGLSTransferSyntaxes,
     RLELossless,
 )
 
@@ -72,6 +73,10 @@ gdcm.Trace.WarningOff()  # GDCM tries 8 bit first and would say so on standard e
 gdcm.Trace.ErrorOff()
 
 
+_JP2_HEAD_BYTES = 256
+_RLE_HEADER_BYTES = 64
+
+
 def check_supported(pixels: PixelFormat) -> None:
     """Raises UnsupportedTransferSyntax, or CorruptInstance where the sample size is none that DICOM knows."""
     syntax = pixels.transfer_syntax
@@ -88,9 +93,12 @@ def decode_frame(stored: bytes, pixels: PixelFormat) -> StoredArray:
     """
     if pixels.transfer_syntax in NATIVE:
         return _native(stored, pixels)
-    size = codestream_size(stored)
-    if size is not None and size != (pixels.rows, pixels.columns):
+    if pixels.transfer_syntax == RLELossless:
+        _check_rle_header(stored, pixels)
+    elif codestream_size(stored) != (pixels.rows, pixels.columns):
         raise CorruptInstance("compressed frame of another size than the header says")
+    if pixels.transfer_syntax in JPEGLSTransferSyntaxes:
+        stored += b"\xff\xd9"  # CharLS hunts for seconds, beyond the buffer, for the end of a stream that is cut
     try:
         if pixels.transfer_syntax in _GDCM:
             return _gdcm(stored, pixels)
@@ -108,8 +116,10 @@ def decode_frame(stored: bytes, pixels: PixelFormat) -> StoredArray:
             "decoding_plugin": _PLUGIN[pixels.transfer_syntax],
         }
         values, _ = decoder.as_array(_encapsulated(stored), raw=True, index=0, **options)
-    except Exception as error:
-        # Codecs raise RuntimeError, ValueError and their own kinds; the words are dropped, the kind is kept.
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # Codecs raise RuntimeError, ValueError and their own kinds, the one in Rust a BaseException (a panic).
         raise CorruptInstance(f"decoder: {type(error).__name__}") from None
     if values.shape != (pixels.rows, pixels.columns):
         raise CorruptInstance("decoded frame of another size than the header says")
@@ -119,10 +129,12 @@ def decode_frame(stored: bytes, pixels: PixelFormat) -> StoredArray:
 def codestream_size(stored: bytes) -> tuple[int, int] | None:
     """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 codestream states itself; None where it has no such head.
 
-    Asked before decoding: a decoder would allocate what the codestream says, not what DICOM says.
+    Asked before decoding: a decoder would allocate what the codestream says (ISO 10918-1 B.2.2, 14495-1 C.2.2,
+    15444-1 A.5.1), not what DICOM says.
     """
-    if stored[:4] == b"\xff\x4f\xff\x51" and len(stored) >= 24:  # SOC, SIZ (ISO 15444-1 A.5.1)
-        x1, y1, x0, y0 = struct.unpack(">4I", stored[8:24])
+    start = stored[:_JP2_HEAD_BYTES].find(b"\xff\x4f\xff\x51")  # SOC, SIZ; first, unless in a JP2 box
+    if start >= 0 and len(stored) >= start + 24:
+        x1, y1, x0, y0 = struct.unpack_from(">4I", stored, start + 8)
         return y1 - y0, x1 - x0
     if stored[:2] != b"\xff\xd8":
         return None
@@ -134,6 +146,16 @@ def codestream_size(stored: bytes) -> tuple[int, int] | None:
             return rows, columns
         at += 2 + length
     return None
+
+
+def _check_rle_header(stored: bytes, pixels: PixelFormat) -> None:
+    """As many segments as bytes in a sample, one after another (PS3.5 G.5); the decoder panics if not."""
+    if len(stored) < _RLE_HEADER_BYTES:
+        raise CorruptInstance("RLE header")
+    count, *offsets = struct.unpack_from("<16I", stored)
+    used = [*offsets[:count], len(stored)]
+    if count != pixels.bits_allocated // 8 or used[0] != _RLE_HEADER_BYTES or used != sorted(used):
+        raise CorruptInstance("RLE header")
 
 
 def _native(stored: bytes, pixels: PixelFormat) -> StoredArray:

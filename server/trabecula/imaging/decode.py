@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 
 import numpy as np
 
-from trabecula.errors import CorruptInstance, ImplausibleSize, LimitExceeded
+from trabecula.errors import CorruptInstance, ImplausibleSize, LimitExceeded, NoPixelData
 from trabecula.imaging.codecs import StoredArray, check_supported, decode_frame
 from trabecula.imaging.grid import GridPlan
 from trabecula.imaging.headers import inflated_dataset
@@ -89,7 +90,7 @@ def _decode_instance(
                     _place(plane, k, plan, volume)
                 except CorruptInstance:
                     failed.append(k)
-    except (CorruptInstance, OSError, ValueError, EOFError):
+    except (CorruptInstance, NoPixelData, OSError, ValueError, EOFError, struct.error):
         pass  # what is left in `remaining` is reported as damaged
     return failed + [k for k, _ in remaining.values()]
 

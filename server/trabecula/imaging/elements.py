@@ -30,7 +30,7 @@ class Elements:
         """VR, value bytes and struct byte order; empty bytes where the tag is absent."""
         if tag not in self._dataset:
             return "", b"", "<"
-        element = self._dataset.get_item(tag)
+        element = self._dataset.get_item(tag, keep_deferred=True)
         if not isinstance(element, RawDataElement):  # pydicom converts the character set on its own
             value = element.value if element is not None and isinstance(element.value, str | list | MultiValue) else ""
             text = value if isinstance(value, str) else "\\".join(map(str, value))

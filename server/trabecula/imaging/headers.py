@@ -32,6 +32,8 @@ def read_instance(path: Path, limits: ImagingLimits) -> Instance:
         dataset, syntax, source = read_header(file, tags.GEOMETRY_TAGS, limits)
         offset = source.tell()
         available = source.seek(0, io.SEEK_END) - offset
+    if available < 0:
+        raise CorruptInstance("header runs beyond the end of the file")
     if offset > limits.max_header_bytes:
         raise LimitExceeded(limit="max_header_bytes", value=limits.max_header_bytes)
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 from synthetic_ct import HuArray, SeriesSpec, instance_of, write_series
 
 from trabecula.errors import (
@@ -29,8 +29,10 @@ from trabecula.errors import (
     TrabeculaError,
     UnsupportedTransferSyntax,
 )
-from trabecula.imaging.codecs import codestream_size
+from trabecula.imaging.codecs import codestream_size, decode_frame
+from trabecula.imaging.headers import read_instance
 from trabecula.imaging.limits import ImagingLimits
+from trabecula.imaging.pixel_element import stored_frames
 from trabecula.imaging.read import read_study
 from trabecula.imaging.study import CtStudy, StudyRefused
 from trabecula.outcome import RefusalCode, Stage
@@ -134,6 +136,22 @@ def test_codestream_size_is_read_from_the_stream_itself() -> None:
     sof = b"\xff\xd8" + b"\xff\xe0\x00\x04ab" + b"\xff\xc3\x00\x0b\x10" + struct.pack(">HH", 300, 400) + b"\0" * 8
     assert codestream_size(sof) == (300, 400)
     assert codestream_size(b"") is None
+
+
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, RLELossless], ids=str)
+@pytest.mark.parametrize("kept", [0.05, 0.4, 0.98])
+def test_cut_codestreams_are_told_quickly(body: HuArray, tmp_path: Path, syntax: str, kept: float) -> None:
+    """CharLS left alone takes ten seconds over each, the RLE decoder panics."""
+    dataset = instance_of(SeriesSpec(np.tile(body, (1, 4, 4))), 0, 1)
+    dataset.compress(syntax)
+    dataset.save_as(tmp_path / "a", enforce_file_format=True)
+    instance = read_instance(tmp_path / "a", ImagingLimits())
+    with (tmp_path / "a").open("rb") as file:
+        (stored,) = stored_frames(instance, file)
+    started = time.perf_counter()
+    with pytest.raises(CorruptInstance):
+        decode_frame(stored[: int(len(stored) * kept)], instance.pixels)
+    assert time.perf_counter() - started < 2.0
 
 
 def test_deflated_bomb(body: HuArray, tmp_path: Path) -> None:
