@@ -108,6 +108,16 @@ def test_a_reference_far_off_is_rejected_with_its_reason(
     assert c.offset_hu == pytest.approx(0.0, abs=1e-6)
 
 
+def test_a_reference_that_the_others_contradict_is_rejected(
+    model: CalibrationModel, constants: ClinicalConstants, acquired: Any
+) -> None:
+    samples = nominal_samples(model, constants, Beam(120, False, 25))
+    samples[BLOOD] = Sample(BLOOD, float(samples[BLOOD].hu or 0.0) + 21.0, 1.0, 900)
+    c = calibrated(calibrate_samples(samples, PatientSize(25.0, False), acquired(), model, constants))
+    because = {r.tissue: r.rejected_because for r in c.references}
+    assert because == {AIR: None, FAT: None, MUSCLE: None, BLOOD: "does not agree with the other references"}
+
+
 @given(error=st.floats(-22.0, 22.0), tissue=st.sampled_from([FAT, MUSCLE, BLOOD]))
 def test_one_bad_reference_moves_bone_by_far_less_than_its_own_error(
     model: CalibrationModel, constants: ClinicalConstants, acquired: Any, error: float, tissue: ReferenceTissue
@@ -163,6 +173,8 @@ def test_enhanced_blood_is_no_reference_and_bone_is_corrected(
     assert c.contrast_correction_hu == pytest.approx(18.0)
     assert c.contrast_standard_uncertainty_hu / c.slope_hu_per_mg_cm3 >= 9.0
     blood = next(r for r in c.references if r.tissue is BLOOD)
+    muscle = next(r for r in c.references if r.tissue is MUSCLE)
+    assert muscle.hu_nominal == pytest.approx(46.0 + 8.0)
     assert not blood.used
     assert "contrast" in str(blood.rejected_because)
     assert run(80.0).contrast_correction_hu == pytest.approx(18.0 * 42.12 / 26.43, rel=0.01)

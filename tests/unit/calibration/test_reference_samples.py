@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from trabecula.anatomy import Structure
 from trabecula.calibration.calibration import ReferenceTissue
@@ -55,11 +56,11 @@ def test_fat_inside_muscle_does_not_pull_the_muscle_down(patient: Any, constants
     assert hu(samples_of(patient.but(noise_hu=10.0), constants, streaks)[MUSCLE]) == pytest.approx(46.0, abs=2.5)
 
 
-def test_vessels_in_fat_do_not_pull_it_up(patient: Any, constants: ClinicalConstants) -> None:
+def test_septa_and_vessels_in_fat_do_not_pull_it_up(patient: Any, constants: ClinicalConstants) -> None:
     def vessels(volume_hu: np.ndarray, labels: np.ndarray) -> None:
         fat = np.argwhere(labels == Structure.SUBCUTANEOUS_FAT)
-        chosen = fat[((fat[:, 1] + fat[:, 2]) % 15) < 2]
-        volume_hu[tuple(chosen.T)] = 20
+        chosen = fat[((fat[:, 1] + fat[:, 2]) % 24) < 8]
+        volume_hu[tuple(chosen.T)] = -70
 
     assert hu(samples_of(patient.but(noise_hu=10.0), constants, vessels)[FAT]) == pytest.approx(-107.0, abs=3.0)
 
@@ -81,6 +82,22 @@ def test_a_label_that_runs_over_into_its_neighbours_does_no_harm(patient: Any, c
     samples = take_samples(sections, constants)
     for tissue, value in {FAT: -107.0, MUSCLE: 46.0, BLOOD: 42.0}.items():
         assert hu(samples[tissue]) == pytest.approx(value, abs=2.5), tissue
+
+
+def test_an_outline_that_takes_in_the_surroundings_is_eroded_away(patient: Any, constants: ClinicalConstants) -> None:
+    volume, anatomy = patient.but(noise_hu=10.0, organ_hu=-40.0).scan()
+    labels = anatomy.labels.copy()
+    aorta = ndimage.binary_dilation(labels == Structure.AORTA, np.ones((1, 3, 3)), iterations=2)
+    labels[aorta] = Structure.AORTA
+    sections = take_sections(volume, type(anatomy)(labels, anatomy.geometry, anatomy.vertebrae, (), ()), constants)
+    assert hu(take_samples(sections, constants)[BLOOD]) == pytest.approx(42.0, abs=4.0)
+
+
+def test_a_mattress_below_the_patient_is_not_air(patient: Any, constants: ClinicalConstants) -> None:
+    def mattress(volume_hu: np.ndarray, _: np.ndarray) -> None:
+        volume_hu[:, 155:] = -940
+
+    assert hu(samples_of(patient.but(noise_hu=15.0), constants, mattress)[AIR]) == pytest.approx(-1000.0, abs=1.5)
 
 
 def test_fat_is_found_in_body_where_the_model_names_no_subcutaneous_fat(
@@ -139,6 +156,13 @@ def test_lung_makes_the_diameter_smaller_and_the_table_does_not_count(
     usual = size_of(patient, constants).water_equivalent_diameter_cm
     assert size_of(patient.but(organ_hu=-800.0), constants).water_equivalent_diameter_cm < usual - 5.0
     assert size_of(patient.but(table=False), constants).water_equivalent_diameter_cm == usual
+    volume, anatomy = patient.scan()
+    labels = anatomy.labels.copy()
+    labels[(labels == Structure.OUTSIDE) & (volume.hu > -800)] = Structure.TABLE
+    sections = take_sections(volume, type(anatomy)(labels, anatomy.geometry, anatomy.vertebrae, (), ()), constants)
+    size = water_equivalent_size(sections)
+    assert size is not None
+    assert size.water_equivalent_diameter_cm == usual
 
 
 def test_a_body_cut_by_the_image_or_the_circle_is_called_truncated(patient: Any, constants: ClinicalConstants) -> None:
