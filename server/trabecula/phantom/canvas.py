@@ -135,6 +135,15 @@ def segment_distance(x: Field, y: Field, z: Field, start: Vec, end: Vec, r0: flo
     return distance
 
 
+def wobble(view: View, size_mm: float, wavelength_mm: float, phase: float) -> Field:
+    """A smooth random-looking change of a distance, so that no organ is an exact solid."""
+    k = np.float32(2 * np.pi / wavelength_mm)
+    a = np.sin(k * view.x + np.float32(phase)) * np.sin(k * 0.83 * view.y + np.float32(2.1 * phase))
+    b = np.sin(k * 0.71 * view.z + np.float32(1.3 * phase) + 0.6 * k * view.y) * np.cos(k * 1.31 * view.x)
+    change: Field = (np.float32(size_mm) * (a + 0.7 * b)).astype(np.float32)
+    return change
+
+
 @dataclass(frozen=True, eq=False)
 class Tube:
     """A swept tube with round or (with normals) flattened section."""

@@ -40,7 +40,7 @@ def paint_table(canvas: Canvas, top_y_mm: float) -> None:
     lower = y - np.float32(top_y_mm + 34.0) + np.square(x) * np.float32(38.0 / 210.0**2)
     distance = np.maximum(np.maximum(upper, lower), np.abs(x) - np.float32(212.0)).astype(np.float32)
     view = canvas.whole()
-    for inset, hu in ((0.0, 90.0), (1.5, -930.0)):
+    for inset, hu in ((0.0, 150.0), (1.9, -930.0)):
         share = canvas.coverage(distance + np.float32(inset))[None]
         canvas.paint(view, np.broadcast_to(share, view.shape), hu, Structure.TABLE)
 

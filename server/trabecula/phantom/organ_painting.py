@@ -7,7 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from trabecula.anatomy import Level, Structure
-from trabecula.phantom.canvas import Canvas, Field, View, ellipsoid, smooth_max, smooth_min, tube_distance
+from trabecula.phantom.canvas import (
+    Canvas,
+    Field,
+    View,
+    ellipsoid,
+    segment_distance,
+    smooth_max,
+    smooth_min,
+    tube_distance,
+    wobble,
+)
 from trabecula.phantom.organs import Draft, Organs, Pipe
 from trabecula.phantom.texture import Texture
 from trabecula.phantom.tissues import Tissue
@@ -25,6 +35,7 @@ class OrganPainter:
         self, canvas: Canvas, organs: Organs, regions: Regions, hu: Mapping[Tissue, float], grain: Texture
     ) -> None:
         self.canvas, self.organs, self.regions, self.hu, self.grain = canvas, organs, regions, hu, grain
+        self.phase = 0.9 * organs.trunk.shape.seed
 
     def paint(self) -> None:
         """Abdomen, then heart and vessels, then airways."""
@@ -35,9 +46,11 @@ class OrganPainter:
             self._pipe(pipe)
         for pipe in self.organs.muscles:
             self._pipe(pipe)
+        self._mesentery()
         self._heart()
         for pipe in (*self.organs.vessels, *self.organs.airways):
             self._pipe(pipe)
+        self._plaques()
 
     def _inside(self, view: View, depth_mm: float) -> Field:
         return self.regions.inside[view.box] + np.float32(depth_mm)
@@ -51,7 +64,8 @@ class OrganPainter:
         if found is None:
             return
         view, distance = found
-        distance = np.maximum(distance, self._inside(view, -3.0)) if pipe.filling in _ABDOMINAL else distance
+        if pipe.filling in _ABDOMINAL:
+            distance = np.maximum(distance + wobble(view, 2.4, 31.0, self.phase), self._inside(view, 3.0))
         if pipe.margin_mm:
             around = self.canvas.coverage(distance - np.float32(pipe.margin_mm)) * self.regions.lung[view.box]
             self.canvas.paint(view, around, self.hu[Tissue.FAT], Structure.CAVITY)
@@ -66,6 +80,24 @@ class OrganPainter:
         self._paint(view, inner.astype(np.float32), pipe.filling, pipe.label)
         if pipe.filling is not Tissue.AIR:
             self._gas(view, inner, pipe)
+
+    def _mesentery(self) -> None:
+        """Thin vessels in visceral fat."""
+        for start, end, radius in self.organs.mesentery:
+            view = self.canvas.view(np.minimum(start, end) - radius, np.maximum(start, end) + radius)
+            if view is None:
+                continue
+            in_fat = (self.canvas.hu[view.box] < -60.0) & (self._inside(view, 4.0) < 0)
+            distance = segment_distance(view.x, view.y, view.z, start, end, radius, 0.7 * radius)
+            self.canvas.paint(view, self.canvas.coverage(distance) * in_fat, self.hu[Tissue.VENOUS_BLOOD])
+
+    def _plaques(self) -> None:
+        """Calcified spots in the aortic wall."""
+        for centre in self.organs.plaques:
+            view = self.canvas.view(np.subtract(centre, 4.5), np.add(centre, 4.5), 0.0)
+            if view is not None:
+                distance = ellipsoid(view, centre, (2.6, 1.1, 3.4), 1.7 * float(centre[2]))
+                self.canvas.paint(view, 0.6 * self.canvas.coverage(distance), self.hu[Tissue.CORTEX])
 
     def _gas(self, view: View, inner: Field, pipe: Pipe) -> None:
         """Gas lies in front of a level; stool has bubbles."""
@@ -93,6 +125,7 @@ class OrganPainter:
             chambers = np.minimum(chambers, part + 4.0)
         dome = np.maximum(self.regions.dome.left_z, self.regions.dome.right_z)[view.box[1:]]
         floor = (dome + np.float32(-14.0) - view.z) / self.regions.dome.steepness[view.box[1:]]
+        distance = distance + wobble(view, 1.8, 62.0, self.phase)
         sac = np.maximum(smooth_max(distance, self._inside(view, 4.0), 6.0), floor - 6.0)
         outside = self.canvas.coverage(sac - 4.2)
         self.canvas.paint(view, outside, self.hu[Tissue.MUSCLE], Structure.CAVITY)
@@ -125,6 +158,9 @@ class OrganPainter:
         distance = smooth_max(distance, np.broadcast_to(self._inside(view, 2.5), view.shape), 5.0)
         distance = smooth_max(distance, np.broadcast_to(hilum, view.shape).astype(np.float32), 8.0)
         distance = np.maximum(distance, fissure)
+        right = self.organs.kidneys[1][0]
+        bed = ellipsoid(view, np.add(right.centre, (-2.0, 16.0, 0.0)), (36.0, 44.0, 62.0))
+        distance = smooth_max(distance.astype(np.float32), -bed, 5.0) + wobble(view, 1.3, 57.0, self.phase)
         self._paint(view, distance.astype(np.float32), Tissue.LIVER, Structure.LIVER)
         self._liver_veins(distance.astype(np.float32), view)
         blob = self.organs.gallbladder
@@ -171,6 +207,7 @@ class OrganPainter:
         height = np.maximum(self.regions.dome.left_z[view.box[1:]], -1e3)
         roof = (view.z - height) / self.regions.dome.steepness[view.box[1:]] + 4.0
         distance = np.where(rho2 < 1.0, np.maximum(distance, roof), 9.0)
+        distance = distance + wobble(view, 1.6, 48.0, self.phase)
         self._paint(view, distance.astype(np.float32), Tissue.SPLEEN, Structure.SPLEEN)
 
     def _kidneys(self) -> None:
@@ -180,7 +217,7 @@ class OrganPainter:
             )
             if view is None:
                 continue
-            outer = ellipsoid(view, kidney.centre, kidney.radii, kidney.yaw_rad)
+            outer = ellipsoid(view, kidney.centre, kidney.radii, kidney.yaw_rad) + wobble(view, 1.0, 33.0, self.phase)
             hollow = ellipsoid(view, sinus.centre, sinus.radii, sinus.yaw_rad)
             self.canvas.paint(view, self.canvas.coverage(outer - 5.0), self.hu[Tissue.FAT], Structure.CAVITY)
             self._paint(view, outer, Tissue.KIDNEY, Structure.KIDNEY)

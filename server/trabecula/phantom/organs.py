@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trabecula.anatomy import Level, Structure
-from trabecula.phantom.canvas import Tube, curve
+from trabecula.phantom.canvas import Points, Tube, curve
 from trabecula.phantom.spine import VertebraFrame
 from trabecula.phantom.tissues import Tissue
 from trabecula.phantom.trunk import Trunk
@@ -49,6 +49,10 @@ class Organs:
     """Kidney and its sinus."""
     gallbladder: Blob
     spleen_z: float
+    mesentery: tuple[tuple[Points, Points, float], ...]
+    """Start, end, radius of vessels in visceral fat."""
+    plaques: tuple[Points, ...]
+    """Centres of calcifications in the aortic wall."""
     trunk: Trunk
 
 
@@ -87,12 +91,12 @@ def build_organs(frames: Mapping[Level, VertebraFrame], trunk: Trunk) -> Organs:
     kidneys = tuple(
         (
             Blob(
-                d.at(side * 64.0, 2.0, L.L1 if side > 0 else L.L2, -6.0 if side > 0 else 10.0),
+                d.at(side * 64.0, 5.0, L.L1 if side > 0 else L.L2, -6.0 if side > 0 else 10.0),
                 (27.0, 25.0, 54.0),
                 side * 0.5,
             ),
             Blob(
-                d.at(side * 52.0, -8.0, L.L1 if side > 0 else L.L2, -6.0 if side > 0 else 10.0),
+                d.at(side * 52.0, -5.0, L.L1 if side > 0 else L.L2, -6.0 if side > 0 else 10.0),
                 (15.0, 10.0, 28.0),
                 side * 0.5,
             ),
@@ -100,8 +104,9 @@ def build_organs(frames: Mapping[Level, VertebraFrame], trunk: Trunk) -> Organs:
         for side in (1, -1)
     )
     gallbladder = Blob(d.at(-58.0, -86.0, L.L1, 0.0), (14.0, 17.0, 26.0), 0.3)
+    vessels = _vessels(d)
     return Organs(
-        _vessels(d),
+        vessels,
         _airways(d),
         _gut(d),
         _deep_muscles(frames),
@@ -109,6 +114,8 @@ def build_organs(frames: Mapping[Level, VertebraFrame], trunk: Trunk) -> Organs:
         kidneys,
         gallbladder,
         trunk.z_of(L.T11, -4.0),
+        _mesentery(d),
+        _plaques(vessels, trunk.shape.seed),
         trunk,
     )
 
@@ -219,8 +226,8 @@ def _jejunum(d: Draft) -> tuple[Pipe, ...]:
     """Loops of small bowel below the stomach, drawn from the seed."""
     rng = np.random.default_rng([d.trunk.shape.seed, 61])
     pipes = []
-    for _ in range(20):
-        x, y, up = rng.uniform((-62.0, -104.0, -40.0), (74.0, -50.0, 44.0))
+    for _ in range(26):
+        x, y, up = rng.uniform((-50.0, -104.0, -44.0), (88.0, -40.0, 46.0))
         knots = [(x, y, L.L3, up, rng.uniform(8.0, 12.0))]
         for _ in range(3):
             dx, dy, dz = rng.uniform(-24.0, 24.0, size=3)
@@ -230,6 +237,29 @@ def _jejunum(d: Draft) -> tuple[Pipe, ...]:
         tissue = Tissue.FLUID if rng.random() < 0.5 else Tissue.PANCREAS
         pipes.append(Pipe(d.tube(*knots), tissue, None, Tissue.BOWEL, 2.2))
     return tuple(pipes)
+
+
+def _mesentery(d: Draft) -> tuple[tuple[Points, Points, float], ...]:
+    rng = np.random.default_rng([d.trunk.shape.seed, 62])
+    twigs = []
+    for _ in range(170):
+        x, y, up = rng.uniform((-80.0, -115.0, -60.0), (95.0, -15.0, 95.0))
+        start = np.array(d.at(x, y, L.L2, up))
+        heading = rng.normal(0.0, 1.0, size=3)
+        end = start + heading / np.linalg.norm(heading) * rng.uniform(8.0, 26.0)
+        twigs.append((start, end, float(rng.uniform(0.6, 1.5))))
+    return tuple(twigs)
+
+
+def _plaques(vessels: tuple[Pipe, ...], seed: int) -> tuple[Points, ...]:
+    rng = np.random.default_rng([seed, 63])
+    aorta = next(pipe.tube for pipe in vessels if pipe.label is Structure.AORTA)
+    spots = []
+    for _ in range(9):
+        n = int(rng.integers(len(aorta.points) // 4, len(aorta.points)))
+        angle = rng.uniform(0.0, 2 * np.pi)
+        spots.append(aorta.points[n] + (aorta.radii[n] - 0.4) * np.array([np.cos(angle), np.sin(angle), 0.0]))
+    return tuple(spots)
 
 
 def _haustra(tube: Tube) -> Tube:

@@ -107,8 +107,10 @@ class Contours:
     outer_muscle_inside: Field
     """Inner side of the outer muscle layer."""
     skin: Field
-    cosine: Field
+    cage_cosine: Field
     """Turns radial distances from the cage into distances along its normal."""
+    skin_cosine: Field
+    """The same for the skin and the layers under it."""
 
 
 class Trunk:
@@ -175,8 +177,6 @@ class Trunk:
         theta = np.linspace(0.0, 2 * np.pi, ANGLES, endpoint=False, dtype=np.float64)
         folded = _fold(theta)
         cage = self.cage_radius(z, theta)
-        slope = (np.roll(cage, -1, axis=1) - np.roll(cage, 1, axis=1)) / (2 * (2 * np.pi / ANGLES))
-        cosine = 1.0 / np.sqrt(1.0 + np.square(slope / cage))
         bulk = self.shape.scale**0.5
         wave = self._waves[1]
         vary = 1.0 + 0.08 * np.cos(2 * theta[None, :] + wave[0] + z[:, None] / 60.0)
@@ -199,7 +199,9 @@ class Trunk:
             height = np.exp(-np.square((z - self._breast_z) / 40.0))
             fat = fat + _BREAST_MM * self.shape.scale * height[:, None] * side[None, :]
         skin = np.maximum(_smooth(np.maximum(third, _smooth(third, 170)), 70) + fat, third + 1.5) + SKIN_MM
-        return Contours(*(a.astype(np.float32) for a in (cage, fascia, first, third, second, skin, cosine)))
+        return Contours(
+            *(a.astype(np.float32) for a in (cage, fascia, first, third, second, skin, _cosine(cage), _cosine(skin)))
+        )
 
     def _table(self, table: Mapping[Level, tuple[float, ...]], z: Array, folded: Array) -> Array:
         knots = sorted((self.level_z[level], row) for level, row in table.items())
@@ -245,6 +247,12 @@ def _spinous_tip_y(frame: VertebraFrame) -> float:
 def _bump(folded: Array, centre_deg: float, width_deg: float) -> Array:
     bump: Array = np.exp(-np.square((folded - np.deg2rad(centre_deg)) / np.deg2rad(width_deg)))
     return bump
+
+
+def _cosine(radius: Array) -> Array:
+    slope = (np.roll(radius, -1, axis=1) - np.roll(radius, 1, axis=1)) * (ANGLES / (4 * np.pi))
+    cosine: Array = 1.0 / np.sqrt(1.0 + np.square(slope / radius))
+    return cosine
 
 
 def _fold(theta: Array) -> Array:

@@ -134,10 +134,12 @@ class _SliceLayers:
 
     def __init__(self, canvas: Canvas, contours: Contours, polar: PolarMap, k: int) -> None:
         self._canvas, self._contours, self._polar, self._k = canvas, contours, polar, k
-        self._cosine = contours.cosine[k][polar.index]
+        self._cage_cosine = contours.cage_cosine[k][polar.index]
+        self._skin_cosine = contours.skin_cosine[k][polar.index]
 
     def distance(self, contour: Field) -> Field:
-        distance: Field = (self._polar.radius - contour[self._k][self._polar.index]) * self._cosine
+        cosine = self._cage_cosine if contour is self._contours.cage else self._skin_cosine
+        distance: Field = (self._polar.radius - contour[self._k][self._polar.index]) * cosine
         return distance
 
     def paint(self, fat: Field, muscle: Field, back: Field, hu: Mapping[Tissue, float]) -> None:

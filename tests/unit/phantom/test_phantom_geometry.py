@@ -1,5 +1,7 @@
 """The skeleton: order, ribs on their vertebrae, fractures, sizes."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -24,8 +26,8 @@ def _length_mm(tube: Tube) -> float:
 def test_levels_descend_without_overlap(seed: int) -> None:
     frames = build_spine(PhantomSpec(seed=seed))
     heights = [frames[level].centre[2] for level in PHANTOM_LEVELS]
-    assert all(above > below for above, below in zip(heights, heights[1:], strict=False))
-    for above, below in zip(PHANTOM_LEVELS, PHANTOM_LEVELS[1:], strict=False):
+    assert all(above > below for above, below in pairwise(heights))
+    for above, below in pairwise(PHANTOM_LEVELS):
         upper, lower = frames[above], frames[below]
         gap = np.linalg.norm(upper.centre - lower.centre) - upper.back_mm / 2 - lower.back_mm / 2
         assert 2.0 < gap < 13.0
