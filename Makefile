@@ -26,8 +26,8 @@ $(VENV)/.installed-dev: pyproject.toml requirements.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
 	@touch $(VENV)/.installed $@
 
-$(VALIDATORS)/node_modules/.installed: $(VALIDATORS)/package.json | $(VENV)/.installed-dev
-	@if command -v npm >/dev/null; then npm install --prefix $(VALIDATORS) --no-audit --no-fund --loglevel=error; \
+$(VALIDATORS)/node_modules/.installed: $(VALIDATORS)/package-lock.json | $(VENV)/.installed-dev
+	@if command -v npm >/dev/null; then npm ci --prefix $(VALIDATORS) --no-audit --no-fund --loglevel=error; \
 	else echo "NOT INSTALLED (no npm): the FHIR validators. Tests that need them will be skipped and say so." >&2; mkdir -p $(@D); fi
 	@touch $@
 
