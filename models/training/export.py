@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import torch
 from models.training import network
 from models.training.render import COARSE_MM, FINE_MM
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 SPACING_MM = {"coarse": COARSE_MM, "fine": FINE_MM}
 MULTIPLE = {"coarse": 16, "fine": 8}
@@ -22,6 +24,30 @@ DATA = [
     "TotalSegmentator training subjects s0327 and s0328, label maps only (CC BY 4.0, Wasserthal et al.)",
     "SPL abdominal atlas, label map (3D Slicer licence, Talos, Jakab, Kikinis)",
 ]
+
+
+def fold_batch_norm(model: torch.nn.Module) -> None:
+    """Merge each batch norm into the convolution before it, in place, and round weights to what float16 holds."""
+    for block in model.modules():
+        if isinstance(block, torch.nn.Sequential):
+            for at in range(0, len(block) - 1):
+                if isinstance(block[at], torch.nn.Conv3d) and isinstance(block[at + 1], torch.nn.BatchNorm3d):
+                    block[at] = fuse_conv_bn_eval(block[at], block[at + 1])
+                    block[at + 1] = torch.nn.Identity()
+    for p in model.parameters():
+        p.data = p.data.half().float()
+
+
+def halve_weights(graph: onnx.GraphProto) -> None:
+    """Store large weights as float16 with a cast in front, in place; the runtime folds the cast when it loads."""
+    for tensor in list(graph.initializer):
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.size >= 1024:
+            small = onnx.numpy_helper.from_array(values.astype(np.float16), tensor.name + "_half")
+            cast = onnx.helper.make_node("Cast", [small.name], [tensor.name], to=onnx.TensorProto.FLOAT)
+            graph.initializer.remove(tensor)
+            graph.initializer.append(small)
+            graph.node.insert(0, cast)
 
 
 def export(kind: str, checkpoint: Path, out: Path, name: str, version: str, seed: int) -> None:
@@ -34,6 +60,7 @@ def export(kind: str, checkpoint: Path, out: Path, name: str, version: str, seed
     model = network.build(kind)
     model.load_state_dict(state["average"])
     model.eval()
+    fold_batch_norm(model)
     m = MULTIPLE[kind]
     example = torch.randn(1, 1, 3 * m, 4 * m, 5 * m)
     outputs = ["logits"] + (["spine_coordinate"] if network.CONFIG[kind]["coordinate"] else [])
@@ -46,7 +73,10 @@ def export(kind: str, checkpoint: Path, out: Path, name: str, version: str, seed
             model, (example,), str(raw), input_names=["image"], output_names=outputs,
             dynamic_axes=axes, opset_version=17, dynamo=False,
         )  # fmt: skip
-        target.write_bytes(raw.read_bytes())
+        proto = onnx.load(str(raw))
+    halve_weights(proto.graph)
+    onnx.checker.check_model(proto)
+    onnx.save(proto, str(target))
     session = ort.InferenceSession(str(target), providers=["CPUExecutionProvider"])
     other = torch.randn(1, 1, 4 * m, 3 * m, 4 * m)
     with torch.no_grad():

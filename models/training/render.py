@@ -108,14 +108,26 @@ def sample_positions(
         fine = rng.uniform(0, 1.6)
         for a in range(3):
             p[a] = p[a] + field(rng.uniform(18, 30)) * fine
-    p[1] = p[1] + field.curve(160, rng.uniform(0, 14)).astype(np.float32)[:, None, None]
+    bend = rng.uniform(0, 28) if rng.random() < 0.35 else rng.uniform(0, 14)
+    p[1] = p[1] + field.curve(160, bend).astype(np.float32)[:, None, None]
     p[2] = p[2] + field.curve(160, rng.uniform(0, 6)).astype(np.float32)[:, None, None]
     p = [q / s.SPACING_MM + c for q, c in zip(p, grid.centre.astype(np.float32), strict=True)]
+    if rng.random() < 0.7:
+        _slide_organs(seed, p, rng)
     for ordinal in fractured:
         row = seed.centreline[seed.centreline[:, 0] == ordinal]
         if len(row):
             _crush(p, row[0, 1:], rng)
     return p
+
+
+def _slide_organs(seed: s.Seed, p: list[np.ndarray], rng: np.random.Generator) -> None:
+    """Move what lies in front of the column up or down, in place: a level must not be read off the diaphragm alone."""
+    middle = p[0].shape[1] // 2, p[0].shape[2] // 2
+    line = seed.centreline[::-1]
+    column = np.interp(p[0][:, middle[0], middle[1]], line[:, 1], line[:, 2]).astype(np.float32)
+    ahead = (column[:, None, None] - p[1]) * np.float32(s.SPACING_MM / 70)
+    p[0] += np.clip(ahead - 0.3, 0, 1) * np.float32(np.clip(rng.normal(0, 14), -32, 32) / s.SPACING_MM)
 
 
 def _crush(p: list[np.ndarray], centre: np.ndarray, rng: np.random.Generator) -> None:
@@ -389,8 +401,7 @@ def _fractures(seed: s.Seed, rng: np.random.Generator) -> list[int]:
 def render_coarse(seed: s.Seed, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One scan at 4 mm: (HU int16, channel index uint8, spine coordinate float16), each (D, H, W)."""
     spacing = COARSE_MM / 2
-    scale = np.exp(rng.normal(0, 0.06)) * np.exp(rng.normal(0, 0.05, 3))
-    scale = np.clip(scale * rng.uniform(0.9, 1.12), 0.78, 1.3)
+    scale = np.clip(np.exp(rng.normal(-0.09, 0.11)) * np.exp(rng.normal(0, 0.05, 3)), 0.68, 1.25)
     line = seed.centreline
     top_n, low_n = line[0, 0] - 1.5, line[-1, 0] + 1
     if top_n < 10:
@@ -450,7 +461,7 @@ def render_fine(
     ordinal = float(np.clip(wanted, line[0, 0], line[-1, 0]))
     centre = np.array([np.interp(ordinal, line[:, 0], line[:, a]) for a in (1, 2, 3)])
     centre += rng.normal(0, 1, 3) * (8, 6, 8) + (0, 6, 0)
-    scale = np.clip(np.exp(rng.normal(0, 0.08)) * np.exp(rng.normal(0, 0.05, 3)), 0.78, 1.28)
+    scale = np.clip(np.exp(rng.normal(-0.07, 0.1)) * np.exp(rng.normal(0, 0.05, 3)), 0.7, 1.25)
     grid = Grid(centre, shape, FINE_MM)
     p = sample_positions(seed, grid, rng, scale, _fractures(seed, rng))
     flat, inside = _gather(seed, p)
