@@ -27,7 +27,7 @@ from trabecula.calibration.references import fit_references
 from trabecula.calibration.samples import Sample, take_samples
 from trabecula.calibration.sections import take_sections
 from trabecula.clinical import ClinicalConstants
-from trabecula.imaging.study import Acquisition, CtVolume
+from trabecula.imaging.study import Acquisition, CtVolume, SpectralFilter
 from trabecula.outcome import Notice, Refusal, RefusalCode, Severity, Stage
 
 __all__ = ["CalibrationModel", "calibrate", "calibrate_samples", "load_calibration"]
@@ -144,6 +144,9 @@ def _beam_notices(
     if acquisition.kvp is None:
         message = f"The header names no tube voltage; {beam.kvp:.0f} kV was assumed and the uncertainty widened."
         notices.append(_notice("tube-voltage-unknown", Severity.WARNING, message))
+    if acquisition.spectral_filter is SpectralFilter.UNKNOWN:
+        message = "The header does not name the X-ray filter; none beyond the usual aluminium was assumed."
+        notices.append(_notice("filter-unknown", Severity.INFORMATION, message))
     if size.truncated:
         message = "The field of view cuts the body: its size, and with it the mineral slope, is less certain."
         notices.append(_notice("body-truncated", Severity.WARNING, message))

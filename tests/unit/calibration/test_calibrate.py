@@ -218,6 +218,9 @@ def test_a_spectrum_that_cannot_be_told_is_refused(
     assert isinstance(outcome, Refusal) == refused
     if isinstance(outcome, Refusal):
         assert outcome.code is RefusalCode.SPECTRUM_UNKNOWN
+    else:
+        said = "filter-unknown" in [n.code for n in outcome.notices]
+        assert said == (spectral_filter is SpectralFilter.UNKNOWN)
 
 
 def test_a_cut_body_and_an_odd_size_are_said(

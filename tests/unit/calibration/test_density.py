@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,6 @@ def test_density_of_one_vertebra(measured: Any, acquired: Any, constants: Clinic
 def test_contrast_and_marrow_are_taken_off_before_the_slope(
     measured: Any, acquired: Any, constants: ClinicalConstants
 ) -> None:
-    from dataclasses import replace
-
     calibration = replace(EXACT, contrast_correction_hu=18.0, marrow_correction_hu=-5.0)
     (one,), _ = measure_density([measured(hu_mean=140.0)], calibration, acquired(), constants)
     assert one.hu_calibrated == pytest.approx(139.4 - 18.0)
