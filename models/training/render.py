@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from models.training import seeds as s
 from scipy import ndimage as ndi
+from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
 
 COARSE_CHANNELS = (
@@ -68,9 +69,11 @@ class Fields:
 
     def curve(self, scale_mm: float, amplitude: float) -> np.ndarray:
         """A smooth random function of the height k alone."""
-        n = max(3, int(np.ceil(self.shape[0] * self.spacing / scale_mm)) + 1)
-        knots = self.rng.standard_normal(n) * amplitude
-        return np.interp(np.linspace(0, n - 1, self.shape[0]), np.arange(n), ndi.gaussian_filter1d(knots, 0.6) * 1.3)
+        length = self.shape[0] * self.spacing / scale_mm
+        knots = self.rng.standard_normal(int(np.ceil(length)) + 4) * amplitude
+        at = 1.5 + self.rng.uniform(0, 0.99) + np.linspace(0, length, self.shape[0])
+        smooth = CubicSpline(np.arange(len(knots)), knots)(at)
+        return smooth - smooth[self.shape[0] // 2]
 
 
 @dataclass(frozen=True)
@@ -284,6 +287,12 @@ def _bone(
     u = rng.uniform
     bone = s.bone_mask(labels)
     hu[bone] += ((f5 * u(0.05, 0.25) + f10 * u(0.05, 0.2)) * marrow)[bone]
+    body = (labels >= s.BODY_BASE) & (labels < s.POSTERIOR_BASE)
+    inner = np.clip((depth - 2) / u(4, 9), 0, 1)
+    hu[body] -= (inner * u(-0.1, 0.6) * marrow)[body]
+    if rng.random() < 0.6:
+        vein = body & (depth > 4) & (f10 - 0.6 * f5 > u(0.3, 1.6))
+        hu[vein] += rng.choice([-1, 1], p=[0.8, 0.2]) * u(20, 90)
     cortex = u(400, 1300)
     psf = 0.6 + 0.25 * spacing
     for part, thickness in (
@@ -482,9 +491,10 @@ def render_fine(
     return np.clip(hu, -1024, 3000).astype(np.int16), out, seed.level.ravel()[flat]
 
 
-def load_seeds(folder: Path) -> tuple[list[s.Seed], np.ndarray]:
+def load_seeds(folder: Path, kind: str) -> tuple[list[s.Seed], np.ndarray]:
     """Seeds and how often each is drawn; only s0327 has the upper thoracic spine."""
-    weights = {"s0327": 0.6, "s0328": 0.25, "spl": 0.15}
+    share = (0.75, 0.17, 0.08) if kind == "coarse" else (0.6, 0.25, 0.15)
+    weights = dict(zip(("s0327", "s0328", "spl"), share, strict=True))
     found = [n for n in weights if (folder / f"{n}.npz").exists()]
     w = np.array([weights[n] for n in found])
     return [s.Seed.load(folder / f"{n}.npz") for n in found], w / w.sum()
@@ -502,7 +512,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    anatomies, weights = load_seeds(args.seeds)
+    anatomies, weights = load_seeds(args.seeds, args.kind)
     make = render_coarse if args.kind == "coarse" else render_fine
     for n in range(args.count):
         start = time.monotonic()

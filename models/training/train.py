@@ -31,7 +31,7 @@ CLASS_WEIGHT = {
         "spleen": 2.5, "kidney": 2.5, "paraspinal_muscle": 2, "rib": 2.5, "other_bone": 2.5, "spinal_canal": 4,
         "intervertebral_disc": 4, "vertebra_body": 2.5, "vertebra_posterior": 2.5,
     },
-    "fine": {"background": 0.5, "intervertebral_disc": 2.5, "spinal_canal": 1.5, "aorta": 2, "rib": 2},
+    "fine": {"background": 0.5, "intervertebral_disc": 1.2, "spinal_canal": 1.5, "aorta": 2, "rib": 2},
 }  # fmt: skip
 """Cross-entropy weights; without them the small classes had not begun to be learned after 250 coarse steps."""
 COORDINATE_WEIGHT = 2.0
