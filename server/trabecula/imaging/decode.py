@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
 
@@ -57,17 +57,12 @@ def decode_volume(
     try:
         futures = [pool.submit(_decode_instance, wanted, plan, limits, volume) for wanted in by_instance.values()]
         for future in as_completed(futures):
-            failed = _result(future)
-            damaged.update(failed)
+            damaged.update(future.result())
             done += 1
             on_fraction(done / len(futures))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return volume, frozenset(damaged)
-
-
-def _result(future: Future[list[int]]) -> list[int]:
-    return future.result()
 
 
 def _decode_instance(
@@ -99,12 +94,13 @@ def to_hounsfield(stored: StoredArray, one: Slice) -> HuArray:
     """Stored values to HU, padding and a scanner's filling set to -1024."""
     slope, intercept = one.frame.slope or 1.0, one.frame.intercept or 0.0
     pixels = one.instance.pixels
-    narrow = pixels.bits_stored <= 12 or (pixels.bits_stored < 16 and stored.dtype.itemsize <= 2)
-    if slope == 1.0 and intercept.is_integer() and narrow and abs(intercept) < 1 << 14:
-        hu: HuArray = stored.astype(np.int16)
-        hu += np.int16(intercept)
-    elif slope == 1.0 and intercept.is_integer():
-        hu = np.clip(stored.astype(np.int32) + int(intercept), _INT16.min, _INT16.max).astype(np.int16)
+    if slope == 1.0 and intercept.is_integer() and abs(intercept) <= _INT16.max:
+        low, high = int(stored.min()) + intercept, int(stored.max()) + intercept
+        if _INT16.min <= low and high <= _INT16.max:
+            hu: HuArray = stored.astype(np.int16)  # may wrap, and wraps back with the sum, which fits
+            hu += np.int16(intercept)
+        else:
+            hu = np.clip(stored.astype(np.int64) + int(intercept), _INT16.min, _INT16.max).astype(np.int16)
     else:
         exact = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
         hu = np.clip(np.rint(exact), _INT16.min, _INT16.max).astype(np.int16)

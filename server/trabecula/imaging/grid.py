@@ -17,6 +17,8 @@ from trabecula.outcome import Notice, Refusal, RefusalCode
 
 _ROUNDING_MM = 0.11
 """Positions are often written with one decimal."""
+_ROUNDED_UP = 1.01
+"""5 mm may be written, or come out of positions, as 5.001."""
 _GAP_FACTOR = 1.5
 _DRIFT_PIXELS = 0.5
 """In-plane drift over the whole stack that needs no resampling."""
@@ -121,7 +123,7 @@ def _coverage(slices: Sequence[Slice], limits: ImagingLimits) -> tuple[Refusal, 
     if len(slices) < limits.min_slices or extent < limits.min_extent_mm:
         refusals += (refuse(RefusalCode.TOO_FEW_SLICES, f"It has {len(slices)} slices over {extent:.0f} mm."),)
     slice_mm = max(thickness, step)
-    if slice_mm > limits.max_slice_mm * 1.01:
+    if slice_mm > limits.max_slice_mm * _ROUNDED_UP:
         detail = f"{slice_mm:.1f} mm, at most {limits.max_slice_mm:.1f} mm can be used."
         refusals += (refuse(RefusalCode.SLICES_TOO_THICK, detail),)
     return refusals
@@ -146,27 +148,37 @@ def _plan(
     if flip_i:
         origin, i_step = origin + (i_size - 1) * i_step, -i_step
 
+    if _strays(positions - positions[0] - np.outer(np.arange(len(slices)), k_step), j_step, i_step, k_step):
+        return (refuse(RefusalCode.NON_UNIFORM_SPACING, "The slices do not lie in one straight row."),)
     tilt = _tilt(k_step, j_step, i_step, len(slices), limits)
     if isinstance(tilt, Refusal):
         return (tilt,)
     shift_rows: FloatArray | None = None
     if tilt:
-        rows_per_slice = tilt
-        shift = rows_per_slice * np.arange(len(slices), dtype=np.float64)
+        shift = tilt * np.arange(len(slices), dtype=np.float64)
         origin = origin + shift.min() * j_step
         shift_rows = shift - shift.min()
         j_size += math.ceil(float(shift_rows.max()))
-        k_step = k_step - rows_per_slice * j_step
-        angle = math.degrees(math.atan2(abs(rows_per_slice) * np.linalg.norm(j_step), np.linalg.norm(k_step)))
+        k_step = k_step - tilt * j_step
+        angle = math.degrees(math.atan2(abs(tilt) * np.linalg.norm(j_step), np.linalg.norm(k_step)))
         notices += (inform("gantry-tilt-corrected", f"A gantry tilt of {angle:.1f} degrees was undone by resampling."),)
     affine = np.eye(4)
     affine[:3, :3] = np.stack([k_step, j_step, i_step], axis=1)
     affine[:3, 3] = origin
     geometry = Geometry((len(slices), j_size, i_size), affine)
     slice_mm = max(frame.thickness_mm or 0.0, geometry.spacing_mm[0])
-    if slice_mm > limits.warn_slice_mm * 1.01:
+    if slice_mm > limits.warn_slice_mm * _ROUNDED_UP:
         notices += (warn("thick-slices", f"Slices of {slice_mm:.1f} mm; 1 to 3 mm measure bone better."),)
     return GridPlan(slices, transpose, flip_j, flip_i, shift_rows, geometry, slice_mm, notices)
+
+
+def _strays(offsets: FloatArray, j_step: FloatArray, i_step: FloatArray, k_step: FloatArray) -> bool:
+    """Whether any slice lies off its place on the grid (offsets: (K, 3) mm) by a pixel, or by half a slice step."""
+    normal = np.cross(j_step, i_step)
+    normal /= np.linalg.norm(normal)
+    across = max(float(np.abs(offsets @ step).max()) / float(step @ step) for step in (j_step, i_step))
+    along = float(np.abs(offsets @ normal).max()) / abs(float(k_step @ normal))
+    return across > 1.0 or along > 0.5
 
 
 def _tilt(

@@ -98,7 +98,7 @@ def as_candidates(ranked: Sequence[RankedStack], chosen: RankedStack | None) -> 
     )
 
 
-def rescale_refusal(frame: Frame) -> Refusal | None:
+def _rescale_refusal(frame: Frame) -> Refusal | None:
     """Refusal where the header itself says that the values are no Hounsfield units."""
     if frame.slope is None or frame.intercept is None:
         return refuse(RefusalCode.NOT_HOUNSFIELD, "The header has no rescale slope or intercept.")
@@ -117,7 +117,7 @@ def _unusable(stack: Stack, nature: ImageNature) -> tuple[Refusal, ...]:
     pixels = stack.middle.instance.pixels
     if pixels.samples != 1 or not pixels.photometric.startswith("MONOCHROME"):
         return (refuse(RefusalCode.DERIVED_ONLY, "Kind: colour picture."),)
-    wrong = rescale_refusal(stack.middle.frame)
+    wrong = next(filter(None, (_rescale_refusal(one.frame) for one in stack.slices)), None)
     return (wrong,) if wrong else ()
 
 

@@ -12,7 +12,6 @@ from trabecula.imaging.decode import decode_volume
 from trabecula.imaging.grid import GridPlan, plan_grid
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.imaging.refusals import refuse, warn
-from trabecula.imaging.scoring import rescale_refusal
 from trabecula.imaging.stacks import Stack
 from trabecula.imaging.study import HuArray
 from trabecula.outcome import Notice, Refusal, RefusalCode
@@ -85,4 +84,4 @@ def _not_hounsfield(hu: HuArray, plan: GridPlan) -> Refusal | None:
     unit_open = any(one.frame.rescale_type == "US" for one in plan.slices)
     if tissue < _LEAST_TISSUE or (unit_open and air < _LEAST_AIR):
         return refuse(RefusalCode.NOT_HOUNSFIELD, "The values do not look like air and soft tissue.")
-    return next((wrong for one in plan.slices if (wrong := rescale_refusal(one.frame))), None)
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
-from synthetic_ct import HuArray, SeriesSpec, instance_of
+from synthetic_ct import HuArray, SeriesSpec, instance_of, write_series
 
 from trabecula.imaging.codecs import decode_frame
 from trabecula.imaging.decode import believed_padding, to_hounsfield
@@ -87,6 +88,25 @@ def test_padding_is_believed_only_outside_of_what_tissue_has() -> None:
     assert believed_padding(_format(padding=(0, 0)), 1.0, -1024.0) == (0, 0)
     assert believed_padding(_format(padding=(0, 0)), 1.0, 0.0) is None
     assert believed_padding(_format(padding=(-2000, 100)), 1.0, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "dtype", "intercept", "expected"),
+    [
+        ([0, 65535], "u2", -1024.0, [-1024, 32767]),
+        ([40_000, 33_000], "u2", -32_000.0, [8000, 1000]),
+        ([-32_768, 32_767], "i2", -1024.0, [-1024, 31743]),
+        ([-32_768, 32_767], "i2", 1024.0, [-1024, 32767]),
+        ([0, 2_000_000_000], "i4", 0.0, [0, 32767]),
+        ([0, 3000], "u2", -1024.5, [-1024, 1976]),
+    ],
+)
+def test_hounsfield_values_never_wrap(
+    body: HuArray, tmp_path: Path, stored: list[int], dtype: str, intercept: float, expected: list[int]
+) -> None:
+    instance = read_instance(write_series(SeriesSpec(body[:1]), tmp_path)[0], ImagingLimits())
+    one = Slice(instance, replace(instance.frames[0], intercept=intercept))
+    assert to_hounsfield(np.array([stored], dtype), one).tolist() == [expected]
 
 
 @pytest.mark.data

@@ -107,6 +107,26 @@ def test_uneven_steps_are_refused(body: HuArray, small: ImagingLimits, tmp_path:
     assert _refused(tmp_path, small).refusals[0].code is RefusalCode.NON_UNIFORM_SPACING
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_slices_that_jump_sideways_are_refused(body: HuArray, small: ImagingLimits, tmp_path: Path, axis: int) -> None:
+    """A table or field of view moved between two parts of the scan."""
+    for k in range(12):
+        position = [0.0, 0.0, 2.0 * k]
+        position[axis] = 5.0 if 4 <= k < 8 else 0.0
+        tags = {"SOPInstanceUID": f"1.2.{k}", "ImagePositionPatient": position}
+        write_series(SeriesSpec(body, order=[k], tags=tags), tmp_path / str(k))
+    assert _refused(tmp_path, small).refusals[0].code is RefusalCode.NON_UNIFORM_SPACING
+
+
+def test_steps_that_add_up_to_a_drift_are_refused(small: ImagingLimits, tmp_path: Path) -> None:
+    body = np.random.default_rng(1).integers(-100, 100, (30, 8, 8)).astype(np.int16)
+    z = np.cumsum([2.0] * 15 + [2.15] * 15)
+    for k in range(30):
+        tags = {"SOPInstanceUID": f"1.2.{k}", "ImagePositionPatient": [0, 0, float(z[k].round(3))]}
+        write_series(SeriesSpec(body, order=[k], tags=tags), tmp_path / str(k))
+    assert _refused(tmp_path, small).refusals[0].code is RefusalCode.NON_UNIFORM_SPACING
+
+
 def test_positions_rounded_to_a_tenth_are_even_enough(body: HuArray, small: ImagingLimits, tmp_path: Path) -> None:
     for k in range(12):
         spec = SeriesSpec(
