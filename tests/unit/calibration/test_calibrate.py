@@ -48,6 +48,7 @@ def uncertainty_at(calibration: Calibration, hu: float) -> float:
     return float((c.gain_variance * hu**2 + 2 * c.gain_offset_covariance_hu * hu + c.offset_variance_hu2) ** 0.5)
 
 
+@settings(deadline=None, max_examples=40)
 @given(beam=st.sampled_from(BEAMS), cm=st.floats(18.0, 42.0))
 def test_a_perfect_scanner_is_left_alone_in_any_beam_and_size(
     model: CalibrationModel, constants: ClinicalConstants, acquired: Any, beam: tuple[float, bool], cm: float
@@ -63,6 +64,7 @@ def test_a_perfect_scanner_is_left_alone_in_any_beam_and_size(
     assert (c.method, c.scale) == (CalibrationMethod.PHANTOMLESS, DensityScale.K2HPO4)
 
 
+@settings(deadline=None, max_examples=40)
 @given(gain=st.floats(0.985, 1.015), offset_hu=st.floats(-8.0, 8.0))
 def test_most_of_a_scanner_error_is_taken_out(
     model: CalibrationModel, constants: ClinicalConstants, acquired: Any, gain: float, offset_hu: float
@@ -118,6 +120,7 @@ def test_a_reference_that_the_others_contradict_is_rejected(
     assert because == {AIR: None, FAT: None, MUSCLE: None, BLOOD: "does not agree with the other references"}
 
 
+@settings(deadline=None, max_examples=40)
 @given(error=st.floats(-22.0, 22.0), tissue=st.sampled_from([FAT, MUSCLE, BLOOD]))
 def test_one_bad_reference_moves_bone_by_far_less_than_its_own_error(
     model: CalibrationModel, constants: ClinicalConstants, acquired: Any, error: float, tissue: ReferenceTissue

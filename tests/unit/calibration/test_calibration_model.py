@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trabecula.calibration.calibration import ReferenceTissue
@@ -95,6 +95,7 @@ apart = st.lists(observation, min_size=2, max_size=7).filter(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(observations=apart)
 def test_graph_fits_the_same_line_as_numpy(model: CalibrationModel, observations: list[Observation]) -> None:
     got, expected = model.fit(observations), numpy_line(observations)

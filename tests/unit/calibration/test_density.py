@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trabecula.anatomy import Level
@@ -149,6 +149,7 @@ def test_nothing_left_is_said_as_nothing(measured: Any, acquired: Any, constants
     assert summary.hu_mean_120kvp is None
 
 
+@settings(deadline=None, max_examples=40)
 @given(low=st.floats(-50.0, 350.0), step=st.floats(0.1, 100.0), kvp=st.sampled_from([80.0, 120.0, 140.0]))
 def test_denser_bone_reads_denser(
     model: CalibrationModel,
