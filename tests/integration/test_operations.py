@@ -16,7 +16,10 @@ from prometheus_client import generate_latest
 
 from trabecula import errors
 from trabecula.service.client import Client, ClientTls
+from trabecula.service.records import ScreeningRecord
 from trabecula.service.server import SERVICE_NAME
+from trabecula.service.states import State
+from trabecula.service.store import FolderStore
 from trabecula.v1 import screening_pb2 as pb
 
 
@@ -108,6 +111,25 @@ def test_a_study_that_takes_too_long_is_stopped(start_server: StartServer, tmp_p
     with Client(service.address) as client:
         summary = list(client.watch(client.submit(make_study(tmp_path / "slow", b"slow"))))[-1]
     assert summary.failure.code == "screening-timed-out"
+
+
+def test_a_store_that_fails_once_does_not_stop_the_work(
+    service: LiveServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = FolderStore.put
+    failures = [OSError(28, "No space left on device")]
+
+    def failing(store: FolderStore, record: ScreeningRecord) -> None:
+        put(store, record)
+        if record.state is State.REPORTED and failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(FolderStore, "put", failing)
+    first = list(client.watch(client.submit(make_study(tmp_path / "one"))))[-1]
+    second = list(client.watch(client.submit(make_study(tmp_path / "two"))))[-1]
+    assert not failures
+    assert first.state == second.state == pb.SCREENING_STATE_REPORTED
+    wait_until(lambda: service.spool() == [])
 
 
 def test_metrics_count_calls_and_screenings_without_patient_data(service: LiveServer, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def _service(log: Path) -> Iterator[int]:
         command += ["--state-dir", str(Path(folder) / "state"), "--ready-file", str(ready)]
         process = subprocess.Popen(command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)  # noqa: S603
         try:
-            yield _wait_for_port(process, ready)
+            yield _wait_for_port(process, ready, log)
         finally:
             process.terminate()
             try:
@@ -72,10 +72,11 @@ def _service(log: Path) -> Iterator[int]:
                 process.wait()
 
 
-def _wait_for_port(process: subprocess.Popen[bytes], ready: Path) -> int:
+def _wait_for_port(process: subprocess.Popen[bytes], ready: Path, log: Path) -> int:
     deadline = time.monotonic() + START_S
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise DemoServiceFailed(exit_code=process.returncode)
+            last_words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+            raise DemoServiceFailed(" ".join(last_words), exit_code=process.returncode)
         time.sleep(0.1)
     return int(ready.read_text(encoding="ascii"))

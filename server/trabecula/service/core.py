@@ -30,7 +30,14 @@ from trabecula.errors import (
 from trabecula.outcome import Stage
 from trabecula.report import ReportStatus, ScreeningReport
 from trabecula.service.documents import read_report
-from trabecula.service.events import EventListener, ScreeningChanged, ServiceEvent, UploadEnded, describe_fault
+from trabecula.service.events import (
+    EventListener,
+    ScreeningChanged,
+    ServiceEvent,
+    UploadEnded,
+    WorkFault,
+    describe_fault,
+)
 from trabecula.service.intake import Intake, UploadMessage
 from trabecula.service.records import DocumentKind, Failure, Job, ScreeningRecord, StageProgress
 from trabecula.service.states import Event, State
@@ -246,11 +253,17 @@ class ScreeningCore:
         while True:
             screening_id = await self._queue.get()
             live = self._live.get(screening_id)
-            if live is not None:
+            if live is None:
+                continue
+            try:
                 await self._run(live)
+            except Exception as error:
+                # The work's own faults end in its record; this one is the store's. The next study is served.
+                self._tell(WorkFault(screening_id, describe_fault(error)))
+                self._drop(screening_id)
 
     async def _run(self, live: _Live) -> None:
-        """Run one job to its end. The outermost loop of the work: whatever happens, the next study is served."""
+        """Run one job to its end, whatever that is."""
         screening_id = live.job.screening_id
         live.control = self._control(screening_id)
         self._advance(self._store.get(screening_id), Event.START)
@@ -308,10 +321,12 @@ class ScreeningCore:
         return following
 
     def _keep(self, record: ScreeningRecord) -> None:
-        self._store.put(record)
-        changed = self._changed.pop(record.screening_id, None)
-        if changed is not None:
-            changed.set()
+        try:
+            self._store.put(record)
+        finally:
+            changed = self._changed.pop(record.screening_id, None)
+            if changed is not None:
+                changed.set()
 
     def _signal(self, screening_id: str) -> asyncio.Event:
         """Set at the next change of the record."""
@@ -319,7 +334,9 @@ class ScreeningCore:
 
     def _drop(self, screening_id: str) -> None:
         """The upload is no longer needed."""
-        live = self._live.pop(screening_id)
+        live = self._live.pop(screening_id, None)
+        if live is None:
+            return
         delete = partial(shutil.rmtree, live.job.spool, ignore_errors=True)
         asyncio.get_running_loop().run_in_executor(None, delete)
 

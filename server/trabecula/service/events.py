@@ -32,7 +32,15 @@ class UploadEnded:
     """``accepted``, ``repeated`` (known key and content), ``disconnected``, or the code of the error."""
 
 
-ServiceEvent = ScreeningChanged | UploadEnded
+@dataclass(frozen=True)
+class WorkFault:
+    """A screening could not be brought to an end in the store."""
+
+    screening_id: str
+    fault: str
+
+
+ServiceEvent = ScreeningChanged | UploadEnded | WorkFault
 EventListener = Callable[[ServiceEvent], None]
 
 

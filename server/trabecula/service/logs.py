@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-from trabecula.service.events import ServiceEvent, UploadEnded
+from trabecula.service.events import ServiceEvent, UploadEnded, WorkFault
 
 
 def configure_logs(level: str) -> None:
@@ -29,6 +29,9 @@ def log_event(event: ServiceEvent) -> None:
     log = structlog.get_logger()
     if isinstance(event, UploadEnded):
         log.info("upload ended", received_bytes=event.received_bytes, outcome=event.outcome)
+        return
+    if isinstance(event, WorkFault):
+        log.error("store failed", screening_id=event.screening_id, fault=event.fault)
         return
     record = event.record
     facts: dict[str, object] = {"screening_id": record.screening_id, "state": record.state.value}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from trabecula import __version__
-from trabecula.service.events import ScreeningChanged, ServiceEvent, UploadEnded
+from trabecula.service.events import ScreeningChanged, ServiceEvent, UploadEnded, WorkFault
 from trabecula.service.states import State
 
 STAGE_BUCKETS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
@@ -49,6 +49,8 @@ class ScreeningMetrics:
         if isinstance(event, UploadEnded):
             self._uploads.labels(event.outcome).inc()
             self._upload_bytes.inc(event.received_bytes)
+        elif isinstance(event, WorkFault):
+            self._failures.labels("store").inc()
         else:
             self._changed(event)
 

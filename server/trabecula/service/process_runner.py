@@ -141,8 +141,9 @@ class _Child:
 
 def _serve_jobs(pipe: Connection, make_perform: Callable[[], Perform]) -> None:
     """Main of the child: load once, then one job after the other until the parent is gone."""
-    # Ctrl-C in a terminal reaches the whole group; the parent drains and decides about its children.
+    # Ctrl-C, or a service manager's SIGTERM, reaches the whole group; the parent drains and decides for its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         perform = make_perform()
     except TrabeculaError as error:
@@ -156,9 +157,9 @@ def _serve_jobs(pipe: Connection, make_perform: Callable[[], Perform]) -> None:
     while True:
         try:
             job: Job = pipe.recv()
-        except EOFError:
+            pipe.send(_outcome(perform, job, tell))
+        except (EOFError, BrokenPipeError):
             return
-        pipe.send(_outcome(perform, job, tell))
 
 
 def _outcome(perform: Perform, job: Job, tell: Callable[[Stage, float], None]) -> Completion | TrabeculaError:

@@ -35,7 +35,7 @@ class ScreeningStore(Protocol):
         """Raises NotFound."""
 
     def put(self, record: ScreeningRecord) -> None:
-        """Keep a newer version of a record."""
+        """Keep a newer version of a record. It counts from now on, even when it raises because it cannot be written."""
 
     def newest_first(self, states: Collection[State] = ()) -> Iterator[ScreeningRecord]:
         """All records, or those in the states."""
