@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -26,11 +27,30 @@ _ROD_PITCH_MM: Final = 34.0
 _ROD_RADIUS_MM: Final = 8.0
 _BASE_HALF_WIDTH_MM: Final = 110.0
 _BASE_THICK_MM: Final = 25.0
+_BASE_HU: Final = 20.0
 
 
-def rods_hu(beam: Beam) -> dict[str, float]:
-    """CT number of every rod on an ideal scanner."""
-    return {name: rod_hu(k, w, beam) for name, k, w in MINDWAYS_RODS}
+@dataclass(frozen=True)
+class Rod:
+    """One rod of the QCT phantom; it runs along z through the whole scan."""
+
+    name: str
+    k2hpo4_mg_cm3: float
+    water_equivalent_mg_cm3: float
+    hu: float
+    """On a scanner in specification."""
+    x_mm: float
+    y_mm: float
+    radius_mm: float
+
+
+def lay_rods(back_y_mm: float, beam: Beam) -> tuple[Rod, ...]:
+    """The rods side by side behind the rearmost skin."""
+    y = back_y_mm + _BASE_THICK_MM / 2 + 3.0
+    return tuple(
+        Rod(name, k, w, rod_hu(k, w, beam), (n - 2) * _ROD_PITCH_MM, y, _ROD_RADIUS_MM)
+        for n, (name, k, w) in enumerate(MINDWAYS_RODS)
+    )
 
 
 def paint_table(canvas: Canvas, top_y_mm: float) -> None:
@@ -45,32 +65,16 @@ def paint_table(canvas: Canvas, top_y_mm: float) -> None:
         canvas.paint(view, np.broadcast_to(share, view.shape), hu, Structure.TABLE)
 
 
-def paint_rods(canvas: Canvas, back_y_mm: float, beam: Beam) -> list[dict[str, float | str]]:
-    """The QCT phantom's base and rods under the back; returns where each rod lies."""
+def paint_rods(canvas: Canvas, rods: Sequence[Rod]) -> None:
+    """The QCT phantom's base with its rods."""
     x, y = canvas.grid.x_mm[None, :], canvas.grid.y_mm[:, None]
-    centre_y = np.float32(back_y_mm + _BASE_THICK_MM / 2 + 3.0)
     view = canvas.whole()
-    base = np.maximum(
-        np.abs(x) - np.float32(_BASE_HALF_WIDTH_MM), np.abs(y - centre_y) - np.float32(_BASE_THICK_MM / 2)
-    )
-    canvas.paint(view, np.broadcast_to(canvas.coverage(base)[None], view.shape), 20.0, Structure.TABLE)
-    placed: list[dict[str, float | str]] = []
-    for n, (name, k2hpo4, water) in enumerate(MINDWAYS_RODS):
-        centre_x = (n - 2) * _ROD_PITCH_MM
-        distance = np.hypot(x - np.float32(centre_x), y - centre_y) - np.float32(_ROD_RADIUS_MM)
-        hu = rod_hu(k2hpo4, water, beam)
-        canvas.paint(view, np.broadcast_to(canvas.coverage(distance)[None], view.shape), hu, Structure.TABLE)
-        placed.append(
-            {
-                "rod": name,
-                "x_mm": centre_x,
-                "y_mm": float(centre_y),
-                "hu": hu,
-                "k2hpo4_mg_cm3": k2hpo4,
-                "water_equivalent_mg_cm3": water,
-            }
-        )
-    return placed
+    depth = np.abs(y - np.float32(rods[0].y_mm)) - np.float32(_BASE_THICK_MM / 2)
+    base = np.maximum(np.abs(x) - np.float32(_BASE_HALF_WIDTH_MM), depth)
+    canvas.paint(view, np.broadcast_to(canvas.coverage(base)[None], view.shape), _BASE_HU, Structure.TABLE)
+    for rod in rods:
+        distance = np.hypot(x - np.float32(rod.x_mm), y - np.float32(rod.y_mm)) - np.float32(rod.radius_mm)
+        canvas.paint(view, np.broadcast_to(canvas.coverage(distance)[None], view.shape), rod.hu, Structure.TABLE)
 
 
 def build_hardware(frames: Mapping[Level, VertebraFrame], levels: Sequence[Level]) -> tuple[Tube, ...]:

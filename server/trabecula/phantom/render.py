@@ -167,7 +167,7 @@ class Painter:
         with_rods = p.spec.rods is Rods.MINDWAYS3
         extras.paint_table(canvas, p.back_y_mm + (32.0 if with_rods else 3.0))
         if with_rods:
-            extras.paint_rods(canvas, p.back_y_mm, p.beam)
+            extras.paint_rods(canvas, extras.lay_rods(p.back_y_mm, p.beam))
         walls = WallTextures(tex["fat"], tex["septa"], tex["muscle"], tex["streaks"], tex["sheets"], tex["lung"])
         regions = paint_wall(canvas, p.trunk, p.hu, walls, self._polar)
         lungs.paint_lung_trees(canvas, p.lung_trees, regions.lung, p.hu[Tissue.BLOOD], p.hu[Tissue.AIR])

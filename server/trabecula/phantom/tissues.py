@@ -30,7 +30,6 @@ def _of(density_g_cm3: float, **fractions: float) -> Material:
 WATER: Final = _of(1.0, H=0.1119, O=0.8881)
 K2HPO4: Final = _of(1.0, K=0.4490, H=0.00579, P=0.17783, O=0.36742)
 """Density is nominal: only the mass attenuation coefficient is used."""
-HYDROXYAPATITE: Final = _of(3.16, Ca=0.39894, P=0.18499, O=0.41406, H=0.00201)
 IODINE: Final = _of(4.93, I=1.0)
 
 ADIPOSE_ICRU44: Final = _of(0.95, H=0.114, C=0.598, N=0.007, O=0.278, Na=0.001, S=0.001, Cl=0.001)
@@ -75,7 +74,6 @@ class Tissue(StrEnum):
     DISC = "disc"
     CARTILAGE = "cartilage"
     CORTEX = "cortex"
-    GLAND = "gland"
     LUNG = "lung"
     MARROW = "marrow"
 
@@ -102,7 +100,6 @@ MATERIALS: Final[Mapping[Tissue, Material]] = MappingProxyType(
         Tissue.DISC: _denser(_CARTILAGE, 1.07),
         Tissue.CARTILAGE: _denser(_CARTILAGE, 1.085),
         Tissue.CORTEX: CORTICAL_ICRU44,
-        Tissue.GLAND: _denser(MUSCLE_ICRU44, 1.035),
         Tissue.LUNG: _denser(MUSCLE_ICRU44, 0.15),
         Tissue.MARROW: RED_MARROW,
     }

@@ -12,6 +12,7 @@ import numpy as np
 from trabecula.anatomy import Level, Structure
 from trabecula.phantom import extras, physics
 from trabecula.phantom.canvas import Canvas
+from trabecula.phantom.extras import Rod
 from trabecula.phantom.render import (
     Patient,
     ScanGrid,
@@ -83,7 +84,7 @@ class PhantomTruth:
     vertebrae: tuple[VertebraTruth, ...]
     """Levels the scan covers whole, head to foot."""
     composition: tuple[CompositionTruth, ...]
-    rods: tuple[dict[str, Any], ...]
+    rods: tuple[Rod, ...]
 
     def vertebra(self, level: Level) -> VertebraTruth:
         """Truth of a covered level.
@@ -126,7 +127,7 @@ def phantom_truth(patient: Patient, grid: ScanGrid, study_uid: str, series_uid: 
         {tissue.value: hu for tissue, hu in patient.hu.items()},
         tuple(_vertebra(patient, level) for level in PHANTOM_LEVELS if _covered(patient, grid, level)),
         _composition(patient, [level for level in COMPOSITION_LEVELS if _covered(patient, grid, level)]),
-        tuple({"rod": n, "hu": hu} for n, hu in extras.rods_hu(beam).items()) if spec.rods is Rods.MINDWAYS3 else (),
+        extras.lay_rods(patient.back_y_mm, beam) if spec.rods is Rods.MINDWAYS3 else (),
     )
 
 

@@ -124,7 +124,7 @@ def _transverse(
 ) -> Field:
     reach = frame.transverse_reach_mm
     back = 2.0 if frame.level.is_lumbar else 9.0
-    radius = 2.7 if frame.level.is_lumbar else 3.6
+    radius = 2.4 if frame.level.is_lumbar else 3.6
     tip = (reach - radius, pillar_v - 4.0 - back, 0.16 * height)
     shaft = segment_distance(au, v, w, (pillar_u, pillar_v - 3.5, 0.1 * height), tip, radius, 0.9 * radius)
     if frame.level.is_lumbar:
