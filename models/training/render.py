@@ -114,6 +114,7 @@ def sample_positions(
     bend = rng.uniform(0, 28) if rng.random() < 0.35 else rng.uniform(0, 14)
     p[1] = p[1] + field.curve(160, bend).astype(np.float32)[:, None, None]
     p[2] = p[2] + field.curve(160, rng.uniform(0, 6)).astype(np.float32)[:, None, None]
+    p[0] = p[0] + field.curve(120, rng.uniform(0, 10)).astype(np.float32)[:, None, None]
     p = [q / s.SPACING_MM + c for q, c in zip(p, grid.centre.astype(np.float32), strict=True)]
     if rng.random() < 0.7:
         _slide_organs(seed, p, rng)
@@ -130,7 +131,7 @@ def _slide_organs(seed: s.Seed, p: list[np.ndarray], rng: np.random.Generator) -
     line = seed.centreline[::-1]
     column = np.interp(p[0][:, middle[0], middle[1]], line[:, 1], line[:, 2]).astype(np.float32)
     ahead = (column[:, None, None] - p[1]) * np.float32(s.SPACING_MM / 70)
-    p[0] += np.clip(ahead - 0.3, 0, 1) * np.float32(np.clip(rng.normal(0, 14), -32, 32) / s.SPACING_MM)
+    p[0] += np.clip(ahead - 0.3, 0, 1) * np.float32(np.clip(rng.normal(0, 22), -50, 50) / s.SPACING_MM)
 
 
 def _crush(p: list[np.ndarray], centre: np.ndarray, rng: np.random.Generator) -> None:
@@ -351,7 +352,7 @@ def scan(hu: np.ndarray, labels: np.ndarray, spacing: float, rng: np.random.Gene
     """The scanner: slice thickness, kernel, noise, streaks, drift, field of view."""
     u = rng.uniform
     field = Fields(rng, hu.shape, spacing)
-    slice_mm = float(rng.choice([1.0, 1.5, 2.0, 2.5, 3.0, 3.75, 5.0], p=[0.15, 0.1, 0.15, 0.2, 0.1, 0.1, 0.2]))
+    slice_mm = float(rng.choice([1.0, 1.5, 2.0, 2.5, 3.0, 3.75, 5.0], p=[0.13, 0.08, 0.12, 0.17, 0.1, 0.12, 0.28]))
     blur = u(0.3, 1.1) / spacing
     hu = ndi.gaussian_filter(hu, (0.3 / spacing, blur, blur), truncate=3)
     step = slice_mm / spacing
@@ -414,13 +415,14 @@ def render_coarse(seed: s.Seed, rng: np.random.Generator) -> tuple[np.ndarray, n
     line = seed.centreline
     top_n, low_n = line[0, 0] - 1.5, line[-1, 0] + 1
     if top_n < 10:
-        upper = rng.uniform(7.0, 10) if rng.random() < 0.7 else rng.uniform(10, 17)
+        upper = float(rng.choice([rng.uniform(4, 7), rng.uniform(7, 10), rng.uniform(10, 17)], p=[0.3, 0.42, 0.28]))
         lower = rng.uniform(18.5, 23.5) if rng.random() < 0.75 else rng.uniform(17, 26)
     else:
         upper, lower = rng.uniform(16, 19), rng.uniform(21.5, 26)
     spine_k = np.interp([max(upper, top_n), min(lower, low_n)], line[:, 0], line[:, 1])
     if upper < line[0, 0]:
-        spine_k[0] = min(seed.labels.shape[0], line[0, 1] + (line[0, 0] - upper) * 16)
+        # above the map's end its last slice is repeated, a stand-in for the neck; no level is taught there
+        spine_k[0] = line[0, 1] + (line[0, 0] - upper) * 15
     length = max(60.0, (spine_k[0] - spine_k[1]) * s.SPACING_MM) * scale[0]
     habitus = _habitus(rng)
     margin = 2 * (habitus["muscle_mm"] + habitus["fat_mm"]) + rng.uniform(15, 70)
@@ -449,7 +451,7 @@ def render_coarse(seed: s.Seed, rng: np.random.Generator) -> tuple[np.ndarray, n
     hu = scan(hu, labels, spacing, rng, whole=True)
     hu = hu.reshape(cells[0], 2, cells[1], 2, cells[2], 2).mean((1, 3, 5))
     centre = [q.reshape(cells[0], 2, cells[1], 2, cells[2], 2).mean((1, 3, 5)) for q in p]
-    flat4, _ = _gather(seed, centre)
+    flat4, inside4 = _gather(seed, centre)
     grown = labels[::2, ::2, ::2]
     label4 = seed.labels.ravel()[flat4]
     label4 = np.where((grown >= SKIN) & (grown <= ARM), grown, label4)
@@ -457,7 +459,7 @@ def render_coarse(seed: s.Seed, rng: np.random.Generator) -> tuple[np.ndarray, n
     inside = seed.cavity.ravel()[flat4] & (label4 < s.PARASPINAL)
     out[inside & (out == COARSE_CHANNELS.index("body"))] = COARSE_CHANNELS.index("cavity")
     level = seed.level.ravel()[flat4].copy()
-    level[out < COARSE_CHANNELS.index("spinal_canal")] = np.nan
+    level[(out < COARSE_CHANNELS.index("spinal_canal")) | ~inside4] = np.nan
     return np.clip(hu, -1024, 3000).astype(np.int16), out, level
 
 
