@@ -18,7 +18,7 @@ def test_the_demo_shows_a_result_and_leaves_its_documents(tmp_path: Path, reposi
     if len(list((repository / "models").glob("*/model.onnx"))) < 2:
         pytest.skip("NO SEGMENTATION MODELS in models/")
     out = tmp_path / "demo"
-    command = [sys.executable, "-m", "trabecula.cli", "demo", "--out", str(out), "--slice-mm", "2.5"]
+    command = [sys.executable, "-m", "trabecula.cli", "demo", "--out", str(out), "--slice-mm", "2.5", "--matrix", "256"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
 
     assert run.returncode == 0, run.stderr

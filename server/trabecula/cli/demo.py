@@ -32,6 +32,7 @@ class DemoServiceFailed(TrabeculaError):
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the study and its results.")] = Path("out/demo"),
     slice_mm: Annotated[float, typer.Option("--slice-mm", help="Slice of the phantom.")] = 1.25,
+    matrix: Annotated[int, typer.Option("--matrix", help="Rows and columns of the phantom.")] = 512,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same phantom.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -45,7 +46,7 @@ def demo(
     out.mkdir(parents=True, exist_ok=True)
     with _service(out / "server.log") as port:
         with fraction_bar("phantom", quiet) as tell:
-            truth = write_phantom(PhantomSpec(slice_mm=slice_mm, seed=seed), out / "study", tell)
+            truth = write_phantom(PhantomSpec(slice_mm=slice_mm, matrix=matrix, seed=seed), out / "study", tell)
         with Client(f"127.0.0.1:{port}") as client:
             send_and_show(client, [out / "study" / "dicom"], PatientContext(postmenopausal=True), out, quiet=quiet)
     made = ", ".join(f"{each.level} {each.vbmd_mg_cm3:.1f}" for each in truth.vertebrae if each.level in SHOWN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from trabecula.outcome import Severity
@@ -22,22 +23,24 @@ def print_report(report: ScreeningReport, shown: Console) -> None:
     if report.composition:
         shown.print(_composition(report))
     if report.assessment is not None:
-        shown.print(f"[bold]{report.assessment.statement}[/bold] Confidence: {report.assessment.confidence.value}.")
+        shown.print(
+            f"[bold]{escape(report.assessment.statement)}[/bold] Confidence: {report.assessment.confidence.value}."
+        )
         if report.assessment.unknown_context:
             shown.print(f"Not known: {', '.join(report.assessment.unknown_context)}.")
     for recommendation in report.recommendations:
-        shown.print(f"[cyan]→[/cyan] {recommendation.text} [dim]({recommendation.citation})[/dim]")
+        shown.print(f"[cyan]→[/cyan] {escape(recommendation.text)} [dim]({escape(recommendation.citation)})[/dim]")
     for notice in report.notices:
         mark = "[yellow]![/yellow]" if notice.severity is Severity.WARNING else "[dim]i[/dim]"
-        shown.print(f"{mark} {notice.message} [dim]({notice.code})[/dim]")
+        shown.print(f"{mark} {escape(notice.message)} [dim]({notice.code})[/dim]")
     for line in report.limits_of_use:
-        shown.print(f"[dim]{line}[/dim]")
+        shown.print(f"[dim]{escape(line)}[/dim]")
 
 
 def _print_refusals(report: ScreeningReport, shown: Console) -> None:
     for refusal in report.refusals:
-        shown.print(f"[bold red]Refused[/bold red]: {refusal.message} [dim]({refusal.code.value})[/dim]")
-        shown.print(f"  {refusal.remedy}")
+        shown.print(f"[bold red]Refused[/bold red]: {escape(refusal.message)} [dim]({refusal.code.value})[/dim]")
+        shown.print(f"  {escape(refusal.remedy)}")
 
 
 def _vertebrae(report: ScreeningReport) -> Table:
