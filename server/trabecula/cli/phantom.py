@@ -37,7 +37,7 @@ def phantom(
     spectral_filter: Annotated[FilterWord, typer.Option("--filter", help="sn: tin.")] = "none",
     size_cm: Annotated[
         float | None,
-        typer.Option("--size-cm", help="Water-equivalent diameter at T12, 18 to 45, default 28."),
+        typer.Option("--size-cm", help="Water-equivalent diameter at T12, 20 to 45, default 28."),
     ] = None,
     slice_mm: Annotated[float | None, typer.Option("--slice-mm", help="0.5 to 10, default 1.25.")] = None,
     matrix: Annotated[int | None, typer.Option("--matrix", help="Rows and columns, default 512.")] = None,
