@@ -51,6 +51,9 @@ def unfit_region(statistics: RoiStatistics, roi_rules: RoiRules, rules: Exclusio
     low, high = rules.plausible_hu
     if not low <= statistics.hu_mean <= high:
         found.append(ExclusionReason.IMPLAUSIBLE)
+    too_uncertain = statistics.hu_standard_error > rules.max_standard_error_hu
+    if too_uncertain and ExclusionReason.IMPLAUSIBLE not in found:
+        found.append(ExclusionReason.IMPLAUSIBLE)
     if statistics.cut_fraction > rules.lesion_cut_fraction:
         found.append(ExclusionReason.LESION)
     return tuple(found)
@@ -81,6 +84,19 @@ def _triple(heights: Heights) -> tuple[float, float, float] | None:
     if anterior is None or middle is None or posterior is None:
         return None
     return anterior, middle, posterior
+
+
+def too_high(index: int, levels: Sequence[Level], heights: Sequence[Heights], rules: ExclusionRules) -> bool:
+    """Whether a body is so much higher than those around it that its label must have run into the next one."""
+    own = heights[index].middle_mm
+    others = [
+        other.middle_mm
+        for level, other in zip(levels, heights, strict=True)
+        if 0 < abs(level.ordinal - levels[index].ordinal) <= _NEIGHBOUR_REACH and other.middle_mm is not None
+    ]
+    return (
+        own is not None and len(others) >= _MIN_NEIGHBOURS and own > rules.max_height_ratio * float(np.median(others))
+    )
 
 
 def out_of_line(index: int, column: Sequence[VertebraMeasurement], rules: ExclusionRules) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from trabecula.anatomy import Anatomy, Level, VertebraInstance, VertebraPart, vertebra_label
-from trabecula.bone.exclusion import foreign_material, fractured, out_of_line, unfit_region
+from trabecula.bone.exclusion import foreign_material, fractured, out_of_line, too_high, unfit_region
 from trabecula.bone.frame import resample, vertebra_frame
 from trabecula.bone.roi import measure_roi, place_roi
 from trabecula.bone.rules import BoneRules, ExclusionRules, bone_rules
@@ -64,6 +64,8 @@ def _beside_neighbours(
     if all(fractured(index, levels, source, rules) for source in (heights, label_heights)):
         found.append(ExclusionReason.FRACTURE)
     already = column[index].excluded
+    if ExclusionReason.IMPLAUSIBLE not in already and too_high(index, levels, heights, rules):
+        found.append(ExclusionReason.IMPLAUSIBLE)
     if ExclusionReason.LESION not in already and out_of_line(index, column, rules):
         found.append(ExclusionReason.LESION)
     return tuple(found)

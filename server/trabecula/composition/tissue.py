@@ -18,6 +18,7 @@ from trabecula.imaging.study import CtVolume
 
 BoolPlane = npt.NDArray[np.bool_]
 FloatPlane = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.float64]
 TissueMap = npt.NDArray[np.uint8]
 
 
@@ -49,6 +50,12 @@ _BONE: Final = (Structure.RIB, Structure.OTHER_BONE)
 _GAS_DEPTH_MM: Final = 8.0
 """Gas nearer to the surface than this is outside air in a fold, or in the skin."""
 _NOISE_WINDOW_MM: Final = 6.0
+_BESIDE_SPINE_MM: Final = 25.0
+_SECTORS: Final = 180
+_MAX_RIB_GAP: Final = 25
+"""Of 180 sectors: 50 degrees."""
+_PLEURA_MM: Final = 2.0
+"""Inside the ribs come fascia, pleura and the diaphragm's slips before the organs."""
 _SPINE: Final = (Structure.SPINAL_CANAL, Structure.INTERVERTEBRAL_DISC)
 
 
@@ -160,6 +167,7 @@ def _classify(plane: Plane, body: BoolPlane, rules: TissueRules) -> TissueMap:
     gas = body & (hu < rules.gas_below_hu)
     bone, spine = _bone(plane, body, rules)
     inner = _inner(plane, gas & (depth > _GAS_DEPTH_MM), bone | spine, rules) & body
+    inner |= _within_ribs(inner, bone, spine, mm) & body & ~bone & ~spine
     wall = body & ~inner & ~bone & ~spine
     fat = (hu >= rules.fat_hu[0]) & (hu <= rules.fat_hu[1])
     muscle = wall & (depth > rules.skin_mm) & (hu >= rules.muscle_hu[0]) & (hu <= rules.muscle_hu[1])
@@ -171,7 +179,9 @@ def _classify(plane: Plane, body: BoolPlane, rules: TissueRules) -> TissueMap:
     away_from_gas = ~_grown(gas, rules.gas_rim_mm, mm)
     found = np.zeros(hu.shape, dtype=np.uint8)
     found[fat & body & ~fascia & (depth > rules.surface_mm)] = Tissue.SAT
-    found[fat & inner & away_from_gas] = Tissue.VAT
+    # Fat between a cavity outlined too small and the wall's muscle belongs to the cavity it is continuous with.
+    visceral = ndi.binary_propagation(inner, mask=inner | (fat & fascia & wall & ~compartment))
+    found[fat & visceral & away_from_gas] = Tissue.VAT
     found[fat & compartment & away_from_gas] = Tissue.IMAT
     found[muscle] = Tissue.MUSCLE
     return found
@@ -201,6 +211,45 @@ def _inner(plane: Plane, gas: BoolPlane, bone: BoolPlane, rules: TissueRules) ->
     front = int(rows[0]) if rows.size else 0
     inner[:front] = _between_ends(_between_ends(inner[:front]).T).T
     return np.asarray(inner & ~bone)
+
+
+def _within_ribs(inner: BoolPlane, bone: BoolPlane, spine: BoolPlane, pixel_mm: tuple[float, float]) -> BoolPlane:
+    """What lies inside the ring of ribs: between ribs that are near each other the wall runs from one to the next.
+
+    Liver and spleen have muscle's attenuation, so an organ that a coarse outline leaves to the wall would count
+    as muscle. Ribs beside the spine do not serve: there the chest wall turns inwards.
+    """
+    ribs = bone & ~_grown(spine, _BESIDE_SPINE_MM, pixel_mm)
+    if not inner.any() or not ribs.any():
+        return np.zeros_like(inner)
+    centre = np.argwhere(inner).mean(axis=0)
+    rows, columns = np.ogrid[: inner.shape[0], : inner.shape[1]]
+    down, across = (rows - centre[0]) * pixel_mm[0], (columns - centre[1]) * pixel_mm[1]
+    radius, angle = np.hypot(down, across), np.arctan2(down, across)
+    sector = ((angle + np.pi) / (2 * np.pi) * _SECTORS).astype(np.int64) % _SECTORS
+    nearest = np.full(_SECTORS, np.inf)
+    np.minimum.at(nearest, sector[ribs], radius[ribs])
+    # A rib's ends show its outer parts; the sectors beside them know where its inner face is.
+    faces = np.where(np.isfinite(nearest), ndi.minimum_filter1d(nearest, 5, mode="wrap"), np.inf)
+    return np.asarray(radius < _bridged(faces)[sector] - _PLEURA_MM)
+
+
+def _bridged(radius_mm: FloatArray) -> FloatArray:
+    """Radii by sector, along chords across gaps up to :data:`_MAX_RIB_GAP` sectors; 0 in wider ones."""
+    count = len(radius_mm)
+    known = np.flatnonzero(np.isfinite(radius_mm))
+    around = np.concatenate([known - count, known, known + count])
+    sectors = np.arange(count)
+    after = np.searchsorted(around, sectors)
+    first, last = around[after - 1], around[after]
+    to_angle = 2 * np.pi / count
+    # A chord's distance from the centre in a direction between its ends; the wall bulges out of it.
+    gap = np.sin((last - first) * to_angle)
+    inverse = np.sin((last - sectors) * to_angle) / radius_mm[first % count]
+    inverse = inverse + np.sin((sectors - first) * to_angle) / radius_mm[last % count]
+    near = (last - first <= _MAX_RIB_GAP) & (inverse > 0.0)
+    chord = np.where(near, gap / np.where(near, inverse, 1.0), 0.0)
+    return np.where(np.isfinite(radius_mm), radius_mm, chord)
 
 
 def _between_ends(mask: BoolPlane) -> BoolPlane:

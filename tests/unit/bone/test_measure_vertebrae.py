@@ -203,12 +203,21 @@ def test_a_low_body_in_thick_slices_keeps_its_endplates_out(constants: ClinicalC
 
 
 def test_heights_are_those_of_the_body(constants: ClinicalConstants) -> None:
-    measured = measure(Column(front_height={Level.L1: 0.8}), constants)
+    measured = measure(Column(front_height={Level.L1: 0.7}), constants)
     whole, wedge = measured[Level.T12], measured[Level.L1]
     heights = (whole.height_anterior_mm, whole.height_middle_mm, whole.height_posterior_mm)
     assert heights == pytest.approx([HEIGHT_MM] * 3, abs=1.5)
-    assert wedge.height_anterior_mm == pytest.approx(0.8 * HEIGHT_MM, abs=1.5)
-    assert wedge.height_posterior_mm == pytest.approx(HEIGHT_MM, abs=1.5)
+    assert wedge.height_anterior_mm == pytest.approx(0.7 * HEIGHT_MM, abs=1.2)
+    assert wedge.height_posterior_mm == pytest.approx(HEIGHT_MM, abs=0.8)
+
+
+def test_a_label_that_runs_into_the_next_vertebra_does_not_count(constants: ClinicalConstants) -> None:
+    five = dict(zip(FIVE, (140.0, 135.0, 130.0, 125.0, 120.0), strict=True))
+    volume, anatomy = build(Column(hu=five, height=dict.fromkeys((Level.T10, Level.T11, Level.L1, Level.L2), 0.7)))
+    measured = measure_vertebrae(volume, anatomy, constants)
+    assert not isinstance(measured, Refusal)
+    assert measured[2].level is Level.T12
+    assert measured[2].excluded == (ExclusionReason.IMPLAUSIBLE,)
 
 
 def test_a_cut_vertebra_is_out_of_view(constants: ClinicalConstants) -> None:
