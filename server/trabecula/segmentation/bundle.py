@@ -1,13 +1,12 @@
 """Model bundles: a folder with an ONNX file and the manifest that says how to feed and read it.
 
-``python -m trabecula.segmentation.bundle`` writes the JSON Schema of the manifest to standard output; the published
-copy is ``models/manifest.schema.json``.
+``python -m trabecula.segmentation`` writes the JSON Schema of the manifest to standard output; the published copy is
+``models/manifest.schema.json``.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -216,7 +215,3 @@ def manifest_schema() -> dict[str, JsonValue]:
     """JSON Schema (draft 2020-12) of ``manifest.json``."""
     schema: dict[str, JsonValue] = Manifest.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(manifest_schema(), indent=2, ensure_ascii=False) + "\n")

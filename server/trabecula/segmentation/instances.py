@@ -26,6 +26,9 @@ _INNER_MM = 11.0
 _BROAD_MM = 12.0
 _ENDPLATE_MM = (2.0, 7.0)
 _MARROW_MM = 12
+_LEAST_DIP = 0.05
+_LEAST_RELIEF_HU = 40.0
+"""Weaker relief than this is not blown up to full evidence."""
 _CLIP_HU = (-100.0, 500.0)
 
 
@@ -34,7 +37,7 @@ class Profile:
     """The column from head to foot, one value per millimetre of its centre line."""
 
     disc: FloatArray
-    """Evidence of a disc's centre: above zero where there is some, about 1 to 3 at a clear one."""
+    """Evidence of a disc's centre: above zero where there is some, about 1 to 2 at a clear one."""
     body: FloatArray
     """Share of the neighbourhood of the centre line that is vertebral body, 0 .. 1."""
     level: FloatArray | None
@@ -72,13 +75,14 @@ def column_profile(volume: CtVolume, column: Column, coarse: Prediction, fine: P
         # Both models' evidence counts: neither's fancies are trusted alone.
         model, body = np.where(inside, (fine_model + model) / 2, model), np.where(inside, fine_body, body)
     hu = np.clip(sample(volume.hu, Grid.of_scan(volume.geometry), places), *_CLIP_HU).mean(axis=1)
-    return Profile(model + 0.7 * _endplate_pairs(hu), body, _level_profile(column, coarse))
+    return Profile(model + _endplate_pairs(hu), body, _level_profile(column, coarse))
 
 
 def _model_profile(prediction: Prediction, places: FloatArray) -> tuple[FloatArray, FloatArray]:
     """A model's evidence of discs, and the share of the places that it calls vertebral body."""
-    evidence = _peaks(-_mean_of(prediction, places, VERTEBRA_BODY))
-    evidence += _peaks(_mean_of(prediction, places, "intervertebral_disc"))
+    dips = _peaks(-_mean_of(prediction, places, VERTEBRA_BODY))
+    discs = _peaks(_mean_of(prediction, places, "intervertebral_disc"))
+    evidence = (dips + discs) / 2 if discs.any() else dips
     top = prediction.probability.argmax(axis=0) == prediction.channels.index(VERTEBRA_BODY)
     share = sample(top.astype(np.float32), prediction.grid, places).mean(axis=1)
     return evidence, np.asarray(share, dtype=np.float64)
@@ -123,33 +127,45 @@ def expected_spacing(profile: Profile, settings: ColumnSettings) -> FloatArray:
 def place_cuts(evidence: FloatArray, spacing_mm: FloatArray, settings: ColumnSettings) -> tuple[int, ...]:
     """Places of the disc centres with the best total score, head to foot.
 
-    Score of a cut: its evidence, less the squared deviation of the spacing from what is expected there, less the
-    squared change of spacing from one vertebra to the next (both of ln(spacing), in standard deviations, halved).
+    Score of a cut: its evidence less a fixed cost, less the squared deviation of the spacing from what is expected
+    there, less the squared change of spacing from one vertebra to the next (both of ln(spacing), in standard
+    deviations, halved). What remains above the first and below the last cut may be short, but not long.
     """
     count = len(evidence)
+    gain = evidence - settings.cut_cost
     low, high = (round(mm) for mm in settings.spacing_range_mm)
-    log_spacing = np.log(np.arange(low, high + 1))
+    spacings = np.arange(low, high + 1)
+    log_spacing = np.log(spacings)
     change = 0.5 * ((log_spacing[:, None] - log_spacing[None, :]) / settings.spacing_change_log_sd) ** 2
-    best = np.full((count, len(log_spacing)), -np.inf)
-    before = np.full((count, len(log_spacing)), -1, dtype=np.int64)
-    for place in range(count):
-        for row, spacing in enumerate(range(low, min(high, place) + 1)):
-            previous = place - spacing
-            middle = (previous + place) // 2
-            misfit = 0.5 * ((log_spacing[row] - np.log(spacing_mm[middle])) / settings.spacing_log_sd) ** 2
-            chain = best[previous] - change[row]
-            best_row = int(chain.argmax())
-            start = evidence[previous] if previous <= high else -np.inf
-            gain = max(chain[best_row], start)
-            before[place, row] = best_row if chain[best_row] >= start else -1
-            best[place, row] = gain + evidence[place] - misfit
+    rest = _rest_misfit(spacing_mm, settings.spacing_log_sd)
+    best = np.full((count, len(spacings)), -np.inf)
+    before = np.full((count, len(spacings)), -1, dtype=np.int64)
+    for place in range(low, count):
+        rows = np.arange(min(high, place) - low + 1)
+        previous = place - spacings[rows]
+        middle = (previous + place) // 2
+        misfit = 0.5 * ((log_spacing[rows] - np.log(spacing_mm[middle])) / settings.spacing_log_sd) ** 2
+        chains = best[previous] - change[rows]
+        best_row = chains.argmax(axis=1)
+        chain = chains[rows, best_row]
+        start = np.where(previous <= high, gain[previous] - rest[previous], -np.inf)
+        before[place, rows] = np.where(chain >= start, best_row, -1)
+        best[place, rows] = np.maximum(chain, start) + gain[place] - misfit
     if count <= low:
         return ()
-    final = best[max(0, count - 1 - high) :]
+    left_over = _rest_misfit(spacing_mm[::-1], settings.spacing_log_sd)[::-1]
+    final = (best - left_over[:, None])[max(0, count - 1 - high) :]
     if not np.isfinite(final).any():
         return ()
     last, row = divmod(int(final.argmax()), final.shape[1])
     return _trace(last + max(0, count - 1 - high), row, low, before)
+
+
+def _rest_misfit(spacing_mm: FloatArray, log_sd: float) -> FloatArray:
+    """Penalty for the stretch from the column's beginning to each place, where it is longer than a vertebra."""
+    length = np.maximum(np.arange(len(spacing_mm)), 1.0)
+    expected = spacing_mm[np.arange(len(spacing_mm)) // 2]
+    return np.asarray(0.5 * (np.maximum(0.0, np.log(length / expected)) / log_sd) ** 2)
 
 
 def _trace(place: int, row: int, low: int, before: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> tuple[int, ...]:
@@ -170,7 +186,7 @@ def _mean_of(prediction: Prediction, places: FloatArray, name: str) -> FloatArra
 def _peaks(values: FloatArray) -> FloatArray:
     """Local peaks against the neighbourhood of a vertebra's length, scaled so that clear ones are 1."""
     sharp = ndimage.gaussian_filter1d(values, 1.5, mode="nearest")
-    return _scaled(sharp - ndimage.gaussian_filter1d(values, _BROAD_MM / 2, mode="nearest"), 1e-3)
+    return _scaled(sharp - ndimage.gaussian_filter1d(values, _BROAD_MM / 2, mode="nearest"), _LEAST_DIP)
 
 
 def _endplate_pairs(hu: FloatArray) -> FloatArray:
@@ -183,7 +199,7 @@ def _endplate_pairs(hu: FloatArray) -> FloatArray:
     above = np.max([_shifted(smooth, -mm) for mm in range(near, far + 1)], axis=0)
     below = np.max([_shifted(smooth, mm) for mm in range(near, far + 1)], axis=0)
     beyond = (_shifted(smooth, -_MARROW_MM) + _shifted(smooth, _MARROW_MM)) / 2
-    return _scaled(ndimage.gaussian_filter1d((above + below) / 2 - beyond, 1.0, mode="nearest"), 5.0)
+    return _scaled(ndimage.gaussian_filter1d((above + below) / 2 - beyond, 1.0, mode="nearest"), _LEAST_RELIEF_HU)
 
 
 def _shifted(values: FloatArray, by: int) -> FloatArray:
@@ -192,9 +208,8 @@ def _shifted(values: FloatArray, by: int) -> FloatArray:
 
 
 def _scaled(relief: FloatArray, least: float) -> FloatArray:
-    scale = float(np.quantile(np.maximum(relief, 0.0), 0.93))
-    if scale < least:
-        return np.zeros_like(relief)
+    """Relief in units of its own clear peaks, or of ``least`` where those are lower than that."""
+    scale = max(least, float(np.quantile(np.maximum(relief, 0.0), 0.93)))
     return np.asarray(np.clip(relief / scale, -1.0, 1.3))
 
 

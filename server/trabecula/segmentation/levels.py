@@ -56,7 +56,7 @@ def name_levels(vertebrae: Sequence[VertebraEvidence], settings: LevelSettings) 
     best = int(posterior.argmax())
     ordinals = tuple(int(tops[best]) + n for n in range(count))
     residual, slope = _residuals(vertebrae, ordinals, settings)
-    local = np.where(np.abs(residual) <= 0.5, 1.0, np.exp(-2.0 * (np.abs(residual) - 0.5)))
+    local = np.exp(-np.maximum(0.0, np.abs(residual) - settings.max_residual))
     confidence = tuple(float(posterior[best] * factor) for factor in local)
     named = [_name(n) for n in ordinals]
     sentences = [

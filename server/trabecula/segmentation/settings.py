@@ -55,6 +55,8 @@ class ColumnSettings:
     """(level ordinal, disc-to-disc distance); read off the three label maps, rounded."""
     spacing_log_sd: float = 0.2
     """Spread of ln(spacing) between persons and about these values."""
+    cut_cost: float = 0.8
+    """Evidence that a disc must bring; less speaks against it. A clear one has 1 to 2."""
     spacing_change_log_sd: float = 0.13
     """Spread of ln(spacing / next spacing) between neighbours."""
     min_disc_evidence: float = 0.3
@@ -69,23 +71,23 @@ class ColumnSettings:
 class LevelSettings:
     """Reliability of the evidence for levels, and so the calibration of ``level_confidence``.
 
-    Not clinical constants. ``coordinate_bias_sd`` is the spread, over scans, of the coarse model's mean error
-    of the spine coordinate, in levels; the rib probabilities are those of seeing the lowest (or highest) attached
-    rib one level too high, right, or one too low. They are set from the few scans with known levels beside the
-    project (see ``models/``' cards) rather than fitted, on the cautious side, and want refitting with each new
-    coarse model on a validation set.
+    Not clinical constants. ``coordinate_bias_sd`` is the spread, over scans, of the coarse model's mean error of the
+    spine coordinate, in levels: it was between 0.2 and 1.4 on the four real CTs whose levels are known by their ribs
+    (coarse-v0, first training). The rib probabilities are those of seeing the lowest (or highest) attached rib one
+    level too high, right, or one too low; they are judged, not fitted: the lowest was right in those four scans and
+    in the three label maps, which bounds little. Both want refitting with each new coarse model on a validation set.
     """
 
-    coordinate_bias_sd: float = 0.33
+    coordinate_bias_sd: float = 0.85
     coordinate_noise_sd: float = 0.5
     """Of one vertebra about the column's mean error, in levels; errors of neighbours are taken as independent."""
     coordinate_outlier: float = 0.02
     """Probability that the coordinate says nothing about the level."""
-    lowest_rib: tuple[float, float, float] = (0.17, 0.74, 0.09)
+    lowest_rib: tuple[float, float, float] = (0.13, 0.78, 0.07)
     """Lowest rib seen at T11, T12, L1 (a short 12th rib is missed; a lumbar rib or transverse process is taken)."""
-    highest_rib: tuple[float, float, float] = (0.15, 0.65, 0.20)
+    highest_rib: tuple[float, float, float] = (0.22, 0.45, 0.23)
     """Highest rib seen at C7, T1, T2."""
-    rib_side_volume_mm3: float = 250.0
+    rib_side_volume_mm3: float = 500.0
     """Rib volume beside a body, on one side, that counts as an attached rib."""
     low_confidence: float = 0.8
     """Below this a notice says so."""

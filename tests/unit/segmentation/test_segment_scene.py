@@ -40,7 +40,7 @@ def test_names_places_and_outlines_every_vertebra(scene):
     for level, centre in scene.centres_mm.items():
         found = scene.volume.geometry.lps_to_index(anatomy.vertebra(level).centroid_lps_mm)
         assert np.linalg.norm(found * scene.volume.geometry.spacing_mm - centre) < 3.0
-        assert anatomy.vertebra(level).level_confidence > 0.9
+        assert anatomy.vertebra(level).level_confidence > 0.85
     for level in (Level.T10, Level.T11, Level.T12, Level.L1, Level.L2):
         assert body_dice(anatomy, scene, level) > 0.9
 
