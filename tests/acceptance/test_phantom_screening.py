@@ -71,7 +71,7 @@ def test_composition_is_measured_at_t12_and_near_the_truth(screening: Screening,
     expected = next(row for row in truth["composition"] if row["level"] == "T12")
     measured = next(row for row in screening.report.composition if row.level == "T12")
     assert measured.muscle_area_cm2 == pytest.approx(expected["muscle_area_cm2"], rel=0.25)
-    assert measured.sat_area_cm2 == pytest.approx(expected["sat_area_cm2"], rel=0.25)
+    assert measured.sat_area_cm2 == pytest.approx(expected["subcutaneous_fat_area_cm2"], rel=0.25)
 
 
 def test_timings_name_every_stage(screening: Screening) -> None:

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -69,20 +70,13 @@ def time_peer(threads: int, repeats: int) -> float:
     return statistics.median(seconds)
 
 
-def extent_mm(study: Path) -> tuple[float, float, float]:
-    """Extent (k, j, i) of the phantom from its truth file."""
-    truth = json.loads((study / "truth.json").read_text(encoding="utf-8"))
-    shape, spacing = truth["geometry"]["shape"], truth["geometry"]["spacing_mm"]
-    k, j, i = (count * step for count, step in zip(shape, spacing, strict=True))
-    return k, j, i
-
-
-def measure(slices: int, repeats: int, seed: int) -> dict[str, object]:
+def measure(slice_mm: float, repeats: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         study = Path(folder) / "study"
-        make_study(study, slices, seed)
+        truth = make_study(study, slice_mm, seed)
         runs = [run_screen(study, Path(folder) / f"out{index}") for index in range(repeats)]
-        patches = peer_patches(extent_mm(study))
+    slices, pixel_mm = int(truth["slices"]), float(truth["pixel_mm"])
+    patches = peer_patches((slices * slice_mm, 512 * pixel_mm, 512 * pixel_mm))
     median = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     patch_s = time_peer(threads=os.cpu_count() or 1, repeats=repeats)
     ours_s = median["stage segmentation"]
@@ -99,7 +93,7 @@ def measure(slices: int, repeats: int, seed: int) -> dict[str, object]:
     }
 
 
-def as_markdown(result: dict) -> str:
+def as_markdown(result: dict[str, Any]) -> str:
     median, peer = result["median"], result["peer"]
     lines = [
         "# End to end",
@@ -126,11 +120,11 @@ def as_markdown(result: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
-    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--slice-mm", type=float, default=1.405, help="1.405 gives 300 slices")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    result = measure(options.slices, options.repeats, options.seed)
+    result = measure(options.slice_mm, options.repeats, options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "end-to-end.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     (options.out / "end-to-end.md").write_text(as_markdown(result), encoding="utf-8")
