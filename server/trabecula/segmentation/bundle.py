@@ -21,6 +21,7 @@ from trabecula.segmentation.onnx_scan import scan_onnx
 MANIFEST_NAME: Final = "manifest.json"
 VERTEBRA_BODY: Final = "vertebra_body"
 VERTEBRA_POSTERIOR: Final = "vertebra_posterior"
+DISC: Final = "intervertebral_disc"
 BACKGROUND: Final = "background"
 """Channel of a model that looks at few structures: none of those that it knows."""
 CHANNEL_NAMES: Final = (

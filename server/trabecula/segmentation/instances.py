@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from trabecula.geometry import FloatArray
 from trabecula.imaging.study import CtVolume
-from trabecula.segmentation.bundle import VERTEBRA_BODY
+from trabecula.segmentation.bundle import DISC, VERTEBRA_BODY
 from trabecula.segmentation.column import Column, disc_pattern, sample
 from trabecula.segmentation.predict import Prediction
 from trabecula.segmentation.resample import Grid
@@ -26,8 +26,8 @@ _INNER_MM = 11.0
 _BROAD_MM = 12.0
 _ENDPLATE_MM = (2.0, 7.0)
 _MARROW_MM = 12
-_LEAST_DIP = 0.05
-_LEAST_RELIEF_HU = 40.0
+_LEAST_DIP = 0.02
+_LEAST_RELIEF_HU = 20.0
 """Weaker relief than this is not blown up to full evidence."""
 _CLIP_HU = (-100.0, 500.0)
 
@@ -81,7 +81,7 @@ def column_profile(volume: CtVolume, column: Column, coarse: Prediction, fine: P
 def _model_profile(prediction: Prediction, places: FloatArray) -> tuple[FloatArray, FloatArray]:
     """A model's evidence of discs, and the share of the places that it calls vertebral body."""
     dips = _peaks(-_mean_of(prediction, places, VERTEBRA_BODY))
-    discs = _peaks(_mean_of(prediction, places, "intervertebral_disc"))
+    discs = _peaks(_mean_of(prediction, places, DISC))
     evidence = (dips + discs) / 2 if discs.any() else dips
     top = prediction.probability.argmax(axis=0) == prediction.channels.index(VERTEBRA_BODY)
     share = sample(top.astype(np.float32), prediction.grid, places).mean(axis=1)
@@ -217,7 +217,7 @@ def _level_profile(column: Column, coarse: Prediction) -> FloatArray | None:
     """Spine coordinate along the column, averaged over body, disc and canal and smoothed."""
     if coarse.coordinate is None:
         return None
-    weight = coarse.of(VERTEBRA_BODY, "intervertebral_disc", "spinal_canal")
+    weight = coarse.of(VERTEBRA_BODY, DISC, "spinal_canal")
     places = column.discs(*disc_pattern(16.0, 4.0))
     found = sample(coarse.coordinate * weight, coarse.grid, places).sum(axis=1)
     total = sample(weight, coarse.grid, places).sum(axis=1)

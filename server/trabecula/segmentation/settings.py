@@ -59,6 +59,8 @@ class ColumnSettings:
     """Evidence that a disc must bring; less speaks against it. A clear one has 1 to 2."""
     spacing_change_log_sd: float = 0.13
     """Spread of ln(spacing / next spacing) between neighbours."""
+    disc_reach_mm: float = 9.0
+    """No disc is further than this from the plane between two bodies."""
     min_disc_evidence: float = 0.3
     """A disc with less evidence than this share of that of the clear ones is there for even spacing only."""
     max_unsupported_share: float = 0.34

@@ -10,11 +10,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from trabecula.geometry import FloatArray
-from trabecula.segmentation.bundle import VERTEBRA_BODY, VERTEBRA_POSTERIOR
+from trabecula.segmentation.bundle import DISC, VERTEBRA_BODY, VERTEBRA_POSTERIOR
 from trabecula.segmentation.column import Column
 from trabecula.segmentation.instances import Segment
 from trabecula.segmentation.predict import Prediction
 from trabecula.segmentation.resample import Grid
+from trabecula.segmentation.session import FloatVolume
 from trabecula.segmentation.settings import ColumnSettings
 
 InstanceMap = npt.NDArray[np.uint8]
@@ -39,6 +40,13 @@ class CutPlanes:
             below += (points @ normal) < float(point @ normal)
         return below
 
+    def distance_mm(self, points: FloatArray) -> FloatArray:
+        """Distance of each of (N, 3) points in scan mm from the nearest plane."""
+        nearest = np.full(len(points), np.inf)
+        for point, normal in zip(self.points, self.normals, strict=True):
+            np.minimum(nearest, np.abs(points @ normal - float(point @ normal)), out=nearest)
+        return nearest
+
 
 def cut_planes(column: Column, segments: Sequence[Segment]) -> CutPlanes:
     """One plane at each disc, at right angles to the centre line there."""
@@ -55,19 +63,21 @@ def keep_vertebrae(
 ) -> tuple[Prediction, InstanceMap]:
     """Tell vertebrae apart on a model's grid and drop what belongs to none.
 
-    Of each body the largest piece near the centre line stays. Posterior elements belong to the body from which they
-    are reached first through bone; those not reached go.
+    Disc stays near the cut planes only; marrow that a model takes for disc goes back to the next likely structure,
+    which is the body. Of each body the largest piece near the centre line stays. Posterior elements belong to the
+    body from which they are reached first through bone; those not reached go.
 
     Returns:
         The prediction without the dropped voxels' vertebra probability, and the instance map.
     """
     grid = prediction.grid
-    top = prediction.probability.argmax(axis=0)
+    probability = prediction.probability.copy()
+    _drop_stray_discs(probability, prediction, planes, settings)
+    top = probability.argmax(axis=0)
     body = top == prediction.channels.index(VERTEBRA_BODY)
     bodies = _bodies(body, grid, column, planes, settings)
     posterior = _channel_mask(top, prediction.channels, VERTEBRA_POSTERIOR)
     instances = _grow(bodies, posterior & _near(posterior, grid, column, settings.posterior_radius_mm))
-    probability = prediction.probability.copy()
     probability[prediction.channels.index(VERTEBRA_BODY)][body & (bodies == 0)] = 0.0
     if VERTEBRA_POSTERIOR in prediction.channels:
         probability[prediction.channels.index(VERTEBRA_POSTERIOR)][posterior & (instances == 0)] = 0.0
@@ -80,6 +90,17 @@ def spread(instances: InstanceMap, steps: int) -> InstanceMap:
     for _ in range(steps):
         out = np.where(out == 0, ndimage.maximum_filter(out, size=3), out)
     return out
+
+
+def _drop_stray_discs(
+    probability: FloatVolume, prediction: Prediction, planes: CutPlanes, settings: ColumnSettings
+) -> None:
+    if DISC not in prediction.channels or len(planes.points) == 0:
+        return
+    row = prediction.channels.index(DISC)
+    index = np.argwhere(probability[row] > 0.2)
+    stray = index[planes.distance_mm(prediction.grid.to_mm(index)) > settings.disc_reach_mm]
+    probability[row][tuple(stray.T)] = 0.0
 
 
 def _bodies(

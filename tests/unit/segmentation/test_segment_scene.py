@@ -156,6 +156,24 @@ def test_ribs_carry_the_levels_where_the_coordinate_does_not_count_by_ones(scene
     assert [v.level for v in anatomy.vertebrae] == [Level.from_ordinal(n) for n in range(14, 23)]
 
 
+def test_marrow_taken_for_disc_goes_back_to_the_body(scene):
+    perfect = scene.predictor(1.5, FINE)
+
+    def predict(hu, grid, on_fraction):
+        answer = perfect.predict(hu, grid, on_fraction)
+        probability = answer.probability.copy()
+        body, disc = FINE.index("vertebra_body"), FINE.index("intervertebral_disc")
+        blob = np.abs(grid.to_mm(np.argwhere(probability[body] > 0)) - scene.centres_mm[Level.T12]).max(axis=1) < 5
+        where = tuple(np.argwhere(probability[body] > 0)[blob].T)
+        probability[disc][where], probability[body][where] = 0.6, 0.4
+        return replace(answer, probability=probability)
+
+    spoilt = replace(perfect, predict=predict)
+    anatomy = segment_with(scene.volume, scene.predictor(4.0), spoilt, (), SETTINGS, no_progress)
+    middle = tuple(int(n) for n in np.rint(scene.centres_mm[Level.T12] / scene.volume.geometry.spacing_mm))
+    assert anatomy.labels[middle] == vertebra_label(Level.T12, VertebraPart.BODY)
+
+
 def test_metal_is_marked_inside_the_body(scene, with_hu):
     hu = scene.volume.hu.copy()
     k, j, i = (int(n) for n in scene.centres_mm[Level.T12] / scene.volume.geometry.spacing_mm)
