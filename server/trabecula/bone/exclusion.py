@@ -59,24 +59,28 @@ def unfit_region(statistics: RoiStatistics, roi_rules: RoiRules, rules: Exclusio
     return tuple(found)
 
 
-def fractured(index: int, levels: Sequence[Level], heights: Sequence[Heights], rules: ExclusionRules) -> bool:
+def fractured(
+    index: int, levels: Sequence[Level], heights: Sequence[Heights], slice_mm: float, rules: ExclusionRules
+) -> bool:
     """Whether a body's height is lost as in Genant grade 2 or more, judged on its own and its neighbours' heights.
 
-    Wedge and biconcave loss are the lower of anterior and middle over posterior height; beside that each height
-    is compared with the mean of the two neighbours' same height. ``levels`` and ``heights`` run head to foot.
+    Wedge and biconcave loss are the lower of anterior and middle against posterior height; beside that each height
+    is compared with the mean of the two neighbours' same height. A loss must also be more than thick slices make of
+    themselves. ``levels`` and ``heights`` run head to foot.
     """
     own = _triple(heights[index])
     if own is None:
         return False
-    ratios = [min(own[:2]) / own[2]]
+    pairs = [(min(own[:2]), own[2])]
     beside = [
         triple
         for level, other in zip(levels, heights, strict=True)
         if abs(level.ordinal - levels[index].ordinal) == 1 and (triple := _triple(other)) is not None
     ]
     if len(beside) == 2:
-        ratios.extend(2.0 * here / (above + below) for here, above, below in zip(own, *beside, strict=True))
-    return min(ratios) < rules.fracture_ratio
+        pairs.extend((here, (above + below) / 2.0) for here, above, below in zip(own, *beside, strict=True))
+    least_loss_mm = rules.fracture_slices * slice_mm
+    return any(here < min(rules.fracture_ratio * whole, whole - least_loss_mm) for here, whole in pairs)
 
 
 def _triple(heights: Heights) -> tuple[float, float, float] | None:

@@ -44,24 +44,30 @@ def measure_vertebrae(
             "No vertebral body is complete enough to measure.",
             "Send a series that covers T11 to L2 in slices of 5 mm or less.",
         )
+    slice_mm = volume.geometry.spacing_mm[0]
     label_heights = [heights for _, heights in measured]
     return tuple(
         replace(
-            vertebra, excluded=vertebra.excluded + _beside_neighbours(index, column, label_heights, rules.exclusion)
+            vertebra,
+            excluded=vertebra.excluded + _beside_neighbours(index, column, label_heights, slice_mm, rules.exclusion),
         )
         for index, vertebra in enumerate(column)
     )
 
 
 def _beside_neighbours(
-    index: int, column: Sequence[VertebraMeasurement], label_heights: Sequence[Heights], rules: ExclusionRules
+    index: int,
+    column: Sequence[VertebraMeasurement],
+    label_heights: Sequence[Heights],
+    slice_mm: float,
+    rules: ExclusionRules,
 ) -> tuple[ExclusionReason, ...]:
     """What shows only beside the other vertebrae: lost height, attenuation out of line."""
     found = []
     levels = [vertebra.level for vertebra in column]
     heights = [Heights(v.height_anterior_mm, v.height_middle_mm, v.height_posterior_mm) for v in column]
     # Endplates and label must agree: either alone takes osteophytes or a ragged label for a deformity.
-    if all(fractured(index, levels, source, rules) for source in (heights, label_heights)):
+    if all(fractured(index, levels, source, slice_mm, rules) for source in (heights, label_heights)):
         found.append(ExclusionReason.FRACTURE)
     already = column[index].excluded
     if ExclusionReason.IMPLAUSIBLE not in already and too_high(index, levels, heights, rules):

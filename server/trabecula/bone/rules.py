@@ -59,6 +59,7 @@ class ExclusionRules:
     cement_hu: float
     cement_volume_mm3: float
     fracture_ratio: float
+    fracture_slices: float
     max_height_ratio: float
     max_standard_error_hu: float
 
@@ -118,6 +119,7 @@ def bone_rules(constants: ClinicalConstants) -> BoneRules:
             cement_hu=number("bone.exclusion.cement_hu"),
             cement_volume_mm3=number("bone.exclusion.cement_volume"),
             fracture_ratio=number("bone.exclusion.fracture_ratio"),
+            fracture_slices=number("bone.exclusion.fracture_slices"),
             max_height_ratio=number("bone.exclusion.max_height_ratio"),
             max_standard_error_hu=number("bone.exclusion.max_standard_error"),
         ),

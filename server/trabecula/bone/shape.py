@@ -189,7 +189,8 @@ def _walk_out(
     half = marrow + 0.5 * (ridge - marrow)
     above = np.flatnonzero(window[max(0, label_end - reach) :] >= half) + max(0, label_end - reach)
     if ridge - marrow < rules.min_ridge_hu or above.size == 0:
-        return label_mm - rules.ridge_depth_mm, label_mm
+        # No ridge to hold to, as in thick slices: keep as far inside as a label may be off.
+        return label_mm - rules.height_search_mm, label_mm
     rise = int(above[0])
     edge = float(rise)
     if rise > 0 and window[rise] > window[rise - 1]:

@@ -184,6 +184,14 @@ def test_a_mild_wedge_is_not_a_fracture(constants: ClinicalConstants) -> None:
     assert all(v.excluded == () for v in measured.values())
 
 
+def test_thick_slices_do_not_make_fractures(constants: ClinicalConstants) -> None:
+    for roll in (0.0, 8.0):
+        column = Column(spacing_mm=(5.0, 0.9, 0.9), roll_deg=roll, pitch_deg=20.0)
+        assert not [v for v in measure(column, constants).values() if ExclusionReason.FRACTURE in v.excluded]
+    crushed = measure(Column(spacing_mm=(5.0, 0.9, 0.9), height={Level.T12: 0.45}), constants)
+    assert ExclusionReason.FRACTURE in crushed[Level.T12].excluded
+
+
 def test_a_dense_band_inside_a_body_of_full_height_is_not_a_fracture(constants: ClinicalConstants) -> None:
     def band(level: Level, local: Array, values: Array) -> Array:
         s, a, _ = np.moveaxis(local, -1, 0)
