@@ -8,8 +8,9 @@ from trabecula.anatomy import Anatomy, Level, Structure
 from trabecula.calibration.calibration import Calibration
 from trabecula.clinical import ClinicalConstants
 from trabecula.composition.body import CompositionAtLevel
+from trabecula.composition.morphology import BoolPlane
 from trabecula.composition.rules import TissueRules, composition_levels, tissue_rules
-from trabecula.composition.tissue import BoolPlane, Plane, Tissue, body_outline, slab_plane, tissue_map, tissue_of
+from trabecula.composition.tissue import Plane, Tissue, body_outline, slab_plane, tissue_map, tissue_of
 from trabecula.composition.truncation import is_truncated
 from trabecula.imaging.study import CtVolume
 from trabecula.patient import PatientContext

@@ -13,10 +13,10 @@ from scipy import ndimage as ndi
 from trabecula.anatomy import BODY_LABEL_BASE, Anatomy, LabelArray, Structure
 from trabecula.calibration.calibration import Calibration
 from trabecula.clinical import ClinicalConstants
+from trabecula.composition.morphology import BoolPlane, closed, distance_inside, enclosed, grown, opened, pieces
 from trabecula.composition.rules import TissueRules, tissue_rules
 from trabecula.imaging.study import CtVolume
 
-BoolPlane = npt.NDArray[np.bool_]
 FloatPlane = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
 TissueMap = npt.NDArray[np.uint8]
@@ -152,18 +152,18 @@ def _noise_hu(plane: Plane, inside: BoolPlane) -> float:
 def body_outline(plane: Plane, rules: TissueRules) -> BoolPlane:
     """The trunk in the plane, filled: the largest piece that is denser than air and labelled as body."""
     labelled = ~np.isin(plane.labels, _NOT_BODY)
-    near = _grown(labelled, 3.0, plane.pixel_mm)
+    near = grown(labelled, 3.0, plane.pixel_mm)
     dense = (plane.hu > rules.body_above_hu) & near
-    pieces, count = ndi.label(dense)
+    numbered, count = ndi.label(dense)
     if count == 0:
         return np.zeros(plane.hu.shape, dtype=bool)
-    largest = np.bincount(pieces.ravel())[1:].argmax() + 1
-    return np.asarray(ndi.binary_fill_holes(pieces == largest))
+    largest = np.bincount(numbered.ravel())[1:].argmax() + 1
+    return np.asarray(ndi.binary_fill_holes(numbered == largest))
 
 
 def _classify(plane: Plane, body: BoolPlane, rules: TissueRules) -> TissueMap:
     hu, mm = plane.hu, plane.pixel_mm
-    depth = _distance_inside(body, mm)
+    depth = distance_inside(body, mm)
     gas = body & (hu < rules.gas_below_hu)
     bone, spine = _bone(plane, body, rules)
     inner = _inner(plane, gas & (depth > _GAS_DEPTH_MM), bone | spine, rules) & body
@@ -171,12 +171,12 @@ def _classify(plane: Plane, body: BoolPlane, rules: TissueRules) -> TissueMap:
     wall = body & ~inner & ~bone & ~spine
     fat = (hu >= rules.fat_hu[0]) & (hu <= rules.fat_hu[1])
     muscle = wall & (depth > rules.skin_mm) & (hu >= rules.muscle_hu[0]) & (hu <= rules.muscle_hu[1])
-    muscle = _pieces(muscle & ~_cartilage(plane, bone | spine, rules), rules.min_muscle_mm2, mm)
+    muscle = pieces(muscle & ~_cartilage(plane, bone | spine, rules), rules.min_muscle_mm2, mm)
     # Thick skin, as on the back, reaches past skin_mm but is a piece by itself that goes no deeper.
     muscle = ndi.binary_propagation(muscle & (depth > rules.muscle_reaches_mm), mask=muscle)
-    compartment = _closed(muscle, rules.compartment_mm, mm) & wall
-    fascia = _enclosed(muscle | inner | spine | bone, rules.fascia_mm, mm)
-    away_from_gas = ~_grown(gas, rules.gas_rim_mm, mm)
+    compartment = closed(muscle, rules.compartment_mm, mm) & wall
+    fascia = enclosed(muscle | inner | spine | bone, rules.fascia_mm, mm)
+    away_from_gas = ~grown(gas, rules.gas_rim_mm, mm)
     found = np.zeros(hu.shape, dtype=np.uint8)
     found[fat & body & ~fascia & (depth > rules.surface_mm)] = Tissue.SAT
     # Fat between a cavity outlined too small and the wall's muscle belongs to the cavity it is continuous with.
@@ -193,9 +193,9 @@ def _bone(plane: Plane, body: BoolPlane, rules: TissueRules) -> tuple[BoolPlane,
     bone = np.isin(plane.labels, _BONE)
     dense = body & (plane.hu > rules.bone_above_hu) & ~np.isin(plane.labels, _INNER)
     # Cortex is a ring: its filling is marrow, which has muscle's attenuation.
-    ring = ndi.binary_fill_holes(_closed(dense, 1.5, plane.pixel_mm))
-    bone = (bone & _grown(ring, 1.5, plane.pixel_mm)) | ring
-    spine = ndi.binary_fill_holes(_closed(spine, 3.0, plane.pixel_mm))
+    ring = ndi.binary_fill_holes(closed(dense, 1.5, plane.pixel_mm))
+    bone = (bone & grown(ring, 1.5, plane.pixel_mm)) | ring
+    spine = ndi.binary_fill_holes(closed(spine, 3.0, plane.pixel_mm))
     return bone & body & ~spine, np.asarray(spine)
 
 
@@ -205,8 +205,8 @@ def _inner(plane: Plane, gas: BoolPlane, bone: BoolPlane, rules: TissueRules) ->
     In front of the spine trunk and abdomen are convex, so gaps that a coarse model leaves between organs are
     filled along rows and columns. Behind it the paravertebral gutters are not, and labels alone count.
     """
-    seeds = _pieces(np.isin(plane.labels, _INNER) | gas, rules.min_muscle_mm2, plane.pixel_mm)
-    inner = ndi.binary_fill_holes(_closed(seeds, rules.compartment_mm, plane.pixel_mm))
+    seeds = pieces(np.isin(plane.labels, _INNER) | gas, rules.min_muscle_mm2, plane.pixel_mm)
+    inner = ndi.binary_fill_holes(closed(seeds, rules.compartment_mm, plane.pixel_mm))
     rows = np.flatnonzero((plane.labels >= BODY_LABEL_BASE).any(axis=1))
     front = int(rows[0]) if rows.size else 0
     inner[:front] = _between_ends(_between_ends(inner[:front]).T).T
@@ -219,7 +219,7 @@ def _within_ribs(inner: BoolPlane, bone: BoolPlane, spine: BoolPlane, pixel_mm: 
     Liver and spleen have muscle's attenuation, so an organ that a coarse outline leaves to the wall would count
     as muscle. Ribs beside the spine do not serve: there the chest wall turns inwards.
     """
-    ribs = bone & ~_grown(spine, _BESIDE_SPINE_MM, pixel_mm)
+    ribs = bone & ~grown(spine, _BESIDE_SPINE_MM, pixel_mm)
     if not inner.any() or not ribs.any():
         return np.zeros_like(inner)
     centre = np.argwhere(inner).mean(axis=0)
@@ -263,73 +263,4 @@ def _cartilage(plane: Plane, bone: BoolPlane, rules: TissueRules) -> BoolPlane:
     core = (smooth > rules.cartilage_above_hu) & (plane.hu <= rules.bone_above_hu) & ~bone
     front = np.zeros(plane.hu.shape, dtype=bool)
     front[: int(plane.hu.shape[0] * 0.6)] = True
-    return _grown(_opened(core & front, 1.5, plane.pixel_mm), 1.5, plane.pixel_mm)
-
-
-def _distance_inside(mask: BoolPlane, pixel_mm: tuple[float, float]) -> npt.NDArray[np.float64]:
-    """Distance in mm of each inside pixel from the outline."""
-    distance: npt.NDArray[np.float64] = ndi.distance_transform_edt(np.pad(mask, 1), sampling=pixel_mm)[1:-1, 1:-1]
-    return distance
-
-
-def _around(mask: BoolPlane, margin_mm: float, pixel_mm: tuple[float, float]) -> tuple[slice, slice]:
-    """Box around what is True, with a margin: distances are dear, and most masks are small."""
-    box = []
-    for axis, mm in enumerate(pixel_mm):
-        filled = np.flatnonzero(mask.any(axis=1 - axis))
-        margin = int(np.ceil(margin_mm / mm)) + 1
-        box.append(slice(max(0, int(filled[0]) - margin), int(filled[-1]) + 1 + margin))
-    return box[0], box[1]
-
-
-def _grown(mask: BoolPlane, by_mm: float, pixel_mm: tuple[float, float]) -> BoolPlane:
-    """Dilation by a disc."""
-    if not mask.any():
-        return mask
-    grown = np.zeros_like(mask)
-    box = _around(mask, by_mm, pixel_mm)
-    grown[box] = ndi.distance_transform_edt(~mask[box], sampling=pixel_mm) <= by_mm
-    return grown
-
-
-def _closed(mask: BoolPlane, by_mm: float, pixel_mm: tuple[float, float]) -> BoolPlane:
-    """Closing by a disc, also near the edge of the picture."""
-    if not mask.any():
-        return mask
-    closed = mask.copy()
-    box = _around(mask, 0.0, pixel_mm)
-    pad = int(np.ceil(by_mm / min(pixel_mm))) + 1
-    grown = _grown(np.pad(mask[box], pad), by_mm, pixel_mm)
-    closed[box] |= (ndi.distance_transform_edt(grown, sampling=pixel_mm) > by_mm)[pad:-pad, pad:-pad]
-    return closed
-
-
-def _opened(mask: BoolPlane, by_mm: float, pixel_mm: tuple[float, float]) -> BoolPlane:
-    """Opening by a disc."""
-    if not mask.any():
-        return mask
-    opened = np.zeros_like(mask)
-    box = _around(mask, 0.0, pixel_mm)
-    opened[box] = _grown(_distance_inside(mask[box], pixel_mm) > by_mm, by_mm, pixel_mm)
-    return opened & mask
-
-
-def _enclosed(mask: BoolPlane, gap_mm: float, pixel_mm: tuple[float, float]) -> BoolPlane:
-    """The mask with gaps up to twice ``gap_mm`` closed, and filled. Its wide closing is done on every third pixel."""
-    step = 3
-    rows, columns = mask.shape
-    # The middle pixel stands for its block, so that the outline moves neither way on the whole.
-    padded = np.pad(mask, ((0, -rows % step), (0, -columns % step)))
-    coarse = _closed(padded[1::step, 1::step], gap_mm, (pixel_mm[0] * step, pixel_mm[1] * step))
-    wide = np.repeat(np.repeat(coarse, step, axis=0), step, axis=1)[:rows, :columns]
-    return np.asarray(ndi.binary_fill_holes(mask | wide))
-
-
-def _pieces(mask: BoolPlane, min_mm2: float, pixel_mm: tuple[float, float]) -> BoolPlane:
-    """Connected pieces of at least so much area."""
-    numbered, count = ndi.label(mask)
-    if count == 0:
-        return mask
-    areas = np.bincount(numbered.ravel()) * pixel_mm[0] * pixel_mm[1]
-    areas[0] = 0.0
-    return np.asarray((areas >= min_mm2)[numbered])
+    return grown(opened(core & front, 1.5, plane.pixel_mm), 1.5, plane.pixel_mm)

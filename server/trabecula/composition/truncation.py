@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage as ndi
 
+from trabecula.composition.morphology import BoolPlane
 from trabecula.composition.rules import TissueRules
-from trabecula.composition.tissue import BoolPlane, Plane
+from trabecula.composition.tissue import Plane
 
 _PADDING_HU = -1024.0
 
