@@ -72,10 +72,12 @@ def column_profile(volume: CtVolume, column: Column, coarse: Prediction, fine: P
         where = fine.grid.to_index(places)
         inside = ((where >= 0) & (where <= np.array(fine.grid.shape) - 1)).all(axis=-1).mean(axis=1) > 0.9
         fine_model, fine_body = _model_profile(fine, places)
-        # Both models' evidence counts: neither's fancies are trusted alone.
-        model, body = np.where(inside, (fine_model + model) / 2, model), np.where(inside, fine_body, body)
+        model, body = np.where(inside, fine_model, model / 2), np.where(inside, fine_body, body)
+    else:
+        # Discs are hardly wider than a coarse voxel: attenuation, sampled on the scan itself, says more.
+        model = model / 2
     hu = np.clip(sample(volume.hu, Grid.of_scan(volume.geometry), places), *_CLIP_HU).mean(axis=1)
-    return Profile(model + _endplate_pairs(hu), body, _level_profile(column, coarse))
+    return Profile(0.75 * model + 1.25 * _endplate_pairs(hu), body, _level_profile(column, coarse))
 
 
 def _model_profile(prediction: Prediction, places: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -97,7 +97,8 @@ def _coordinate_evidence(
 
 def attached_ribs(vertebra: VertebraEvidence, settings: LevelSettings) -> bool:
     """Whether a rib lies beside the body on at least one side."""
-    return max(vertebra.rib_volume_mm3) >= settings.rib_side_volume_mm3
+    less, more = sorted(vertebra.rib_volume_mm3)
+    return less >= settings.rib_side_volume_mm3 or more >= settings.rib_single_volume_mm3
 
 
 def _rib_evidence(
@@ -109,9 +110,9 @@ def _rib_evidence(
     notes: list[tuple[int, str]] = []
     lowest = _lowest(ribs)
     if lowest is not None and lowest + 1 < len(ribs) and vertebrae[lowest + 1].whole:
-        score += _log_near(tops + lowest - _T12, settings.lowest_rib)
-        sides = sum(volume >= settings.rib_side_volume_mm3 for volume in vertebrae[lowest].rib_volume_mm3)
-        notes.append((lowest, f"Lowest attached rib ({'both sides' if sides == 2 else 'one side'})"))
+        both = min(vertebrae[lowest].rib_volume_mm3) >= settings.rib_side_volume_mm3
+        score += _log_near(tops + lowest - _T12, settings.lowest_rib if both else settings.lowest_rib_one_side)
+        notes.append((lowest, f"Lowest attached rib ({'both sides' if both else 'one side'})"))
     highest = _lowest(ribs[::-1])
     if highest is not None and highest + 1 < len(ribs) and vertebrae[len(ribs) - 2 - highest].whole:
         index = len(ribs) - 1 - highest

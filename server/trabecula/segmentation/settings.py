@@ -87,10 +87,14 @@ class LevelSettings:
     """Probability that the coordinate says nothing about the level."""
     lowest_rib: tuple[float, float, float] = (0.13, 0.78, 0.07)
     """Lowest rib seen at T11, T12, L1 (a short 12th rib is missed; a lumbar rib or transverse process is taken)."""
+    lowest_rib_one_side: tuple[float, float, float] = (0.12, 0.56, 0.27)
+    """The same where it is seen on one side only: a transverse process is taken for a rib more often."""
     highest_rib: tuple[float, float, float] = (0.22, 0.45, 0.23)
     """Highest rib seen at C7, T1, T2."""
     rib_side_volume_mm3: float = 500.0
     """Rib volume beside a body, on one side, that counts as an attached rib."""
+    rib_single_volume_mm3: float = 1000.0
+    """The same where there is none on the other side."""
     low_confidence: float = 0.8
     """Below this a notice says so."""
     slope_range: tuple[float, float] = (0.6, 1.6)
