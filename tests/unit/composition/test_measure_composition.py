@@ -140,17 +140,38 @@ def test_a_body_that_reaches_the_border_is_truncated(ring: Ring, truncated: bool
     assert measure(build(ring), constants).truncated is truncated
 
 
-@pytest.mark.parametrize(("radius_mm", "truncated"), [(150.0, True), (165.0, False)])
+@pytest.mark.parametrize(("down_mm", "truncated"), [(0.0, False), (50.0, True)])
 def test_a_body_that_reaches_the_reconstruction_circle_is_truncated(
-    radius_mm: float, truncated: bool, constants: ClinicalConstants
+    down_mm: float, truncated: bool, constants: ClinicalConstants
 ) -> None:
-    volume, anatomy, truth = build(Ring(field_mm=2 * radius_mm))
-    size = volume.hu.shape[1]
+    volume, anatomy, truth = build(Ring(field_mm=330.0))
+    size, rows = volume.hu.shape[1], round(down_mm / 0.9)
     j, i = np.ogrid[:size, :size]
     circle = (j - (size - 1) / 2) ** 2 + (i - (size - 1) / 2) ** 2 > (size / 2) ** 2
-    hu = volume.hu.copy()
+    hu = np.roll(volume.hu, rows, axis=1)
     hu[:, circle] = -1024
-    assert measure((replace(volume, hu=hu), anatomy, truth), constants).truncated is truncated
+    moved = replace(anatomy, labels=np.roll(anatomy.labels, rows, axis=1))
+    assert measure((replace(volume, hu=hu), moved, truth), constants).truncated is truncated
+
+
+def test_an_organ_that_a_small_outline_leaves_to_the_wall_is_no_muscle(constants: ClinicalConstants) -> None:
+    volume, anatomy, truth = build(Ring())
+    at = (np.arange(volume.hu.shape[1]) + 0.5) * 0.9 - 180.0
+    y, x = np.meshgrid(at, at, indexing="ij")
+    cavity = (x / 124.0) ** 2 + (y / 76.0) ** 2
+    liver = (cavity < 1.0) & (x < -30.0) & (y < 40.0) & (anatomy.labels[1] != 13)
+    labels, hu = anatomy.labels.copy(), volume.hu.copy()
+    hu[:, liver] = 50
+    labels[:, (cavity > 0.87) & (labels[1] != 13) & (labels[1] != 10) & (labels[1] > 1)] = 1
+    found = measure((replace(volume, hu=hu), replace(anatomy, labels=labels), truth), constants)
+    assert found.muscle_area_cm2 == pytest.approx(truth.muscle, rel=0.08)
+
+
+def test_marrow_of_a_rib_that_was_not_labelled_is_no_muscle(constants: ClinicalConstants) -> None:
+    volume, anatomy, _ = build(Ring())
+    ribs = anatomy.labels[1] == 13
+    drawn = tissue_map(volume, replace(anatomy, labels=np.where(anatomy.labels == 13, 1, anatomy.labels)), 1, constants)
+    assert not (drawn[ndi.binary_erosion(ribs, iterations=3)] == Tissue.MUSCLE).any()
 
 
 def test_a_level_that_is_cut_or_missing_is_left_out(constants: ClinicalConstants) -> None:
