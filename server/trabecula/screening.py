@@ -111,7 +111,7 @@ def screen(
             study.volume,
             anatomy,
             vertebrae,
-            lambda slice_index: tissue_map(study.volume, anatomy, slice_index, constants),
+            lambda slice_index: tissue_map(study.volume, anatomy, slice_index, constants, calibration),
         )
 
     with clock.stage(Stage.ASSESSMENT):
