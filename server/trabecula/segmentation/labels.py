@@ -141,7 +141,8 @@ def _number_vertebrae(
             continue
         found = _lookup(spread(cleaned.instances, steps), cleaned.prediction.grid, scan, index[posterior])
         segment[posterior] = np.where(found > 0, found.astype(np.intp) - 1, segment[posterior])
-    ordinal = numbers[np.clip(segment, 0, len(numbers) - 1)]
+    counted = (segment >= 0) & (segment < len(numbers))
+    ordinal = np.where(counted, numbers[np.clip(segment, 0, len(numbers) - 1)], 0)
     labels.ravel()[flat] = np.where(ordinal > 0, label + ordinal, int(Structure.OTHER_BONE)).astype(np.uint8)
 
 

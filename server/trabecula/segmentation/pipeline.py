@@ -167,9 +167,11 @@ def _assemble(
     spine: _Spine,
     settings: SegmentationSettings,
 ) -> Anatomy:
-    planes = cut_planes(spine.column, spine.segments)
-    cleaned = Cleaned(*keep_vertebrae(coarse, spine.column, planes, settings.column))
-    cleaned_fine = None if fine is None else Cleaned(*keep_vertebrae(fine, spine.column, planes, settings.column))
+    planes, count = cut_planes(spine.column, spine.segments), len(spine.segments)
+    cleaned = Cleaned(*keep_vertebrae(coarse, spine.column, planes, count, settings.column))
+    cleaned_fine = (
+        None if fine is None else Cleaned(*keep_vertebrae(fine, spine.column, planes, count, settings.column))
+    )
     labels = scan_labels(volume, body, body_grid, cleaned, cleaned_fine, planes, spine.naming.ordinals, settings)
     vertebrae = _instances(labels, volume.geometry, spine)
     return Anatomy(

@@ -26,16 +26,22 @@ _CUT_TANGENT_MM = 8
 
 @dataclass(frozen=True, eq=False)
 class CutPlanes:
-    """Planes through the discs between neighbouring segments, in scan mm."""
+    """Planes through the discs, head to foot, in scan mm."""
 
     points: FloatArray
-    """(n - 1, 3)."""
+    """(n, 3)."""
     normals: FloatArray
-    """(n - 1, 3) unit, towards the head."""
+    """(n, 3) unit, towards the head."""
+    above_first: bool
+    """Whether the first plane lies above the first segment, rather than below it."""
 
-    def segment_of(self, points: FloatArray) -> npt.NDArray[np.uint8]:
-        """Number, from 0 at the head, of the segment that holds each of (N, 3) points in scan mm."""
-        below = np.zeros(len(points), dtype=np.uint8)
+    def segment_of(self, points: FloatArray) -> npt.NDArray[np.int16]:
+        """Number, from 0 at the head, of the segment that holds each of (N, 3) points in scan mm.
+
+        Points above the first or below the last segment get -1 or the number of segments: they belong to a vertebra
+        of which so little is in view that it is not counted.
+        """
+        below = np.full(len(points), -1 if self.above_first else 0, dtype=np.int16)
         for point, normal in zip(self.points, self.normals, strict=True):
             below += (points @ normal) < float(point @ normal)
         return below
@@ -50,18 +56,20 @@ class CutPlanes:
 
 def cut_planes(column: Column, segments: Sequence[Segment]) -> CutPlanes:
     """One plane at each disc, at right angles to the centre line there."""
-    rows = [int(np.clip(round(segment.foot_mm), 0, len(column.points) - 1)) for segment in segments[:-1]]
+    places = [segments[0].head_mm] if segments[0].cut_head else []
+    places += [segment.foot_mm for segment in segments if segment.cut_foot]
+    rows = [int(np.clip(round(place), 0, len(column.points) - 1)) for place in places]
     normals = []
     for row in rows:
         around = column.superior[max(0, row - _CUT_TANGENT_MM) : row + _CUT_TANGENT_MM + 1].mean(axis=0)
         normals.append(around / np.linalg.norm(around))
-    return CutPlanes(column.points[rows].reshape(-1, 3), np.array(normals).reshape(-1, 3))
+    return CutPlanes(column.points[rows].reshape(-1, 3), np.array(normals).reshape(-1, 3), segments[0].cut_head)
 
 
 def keep_vertebrae(
-    prediction: Prediction, column: Column, planes: CutPlanes, settings: ColumnSettings
+    prediction: Prediction, column: Column, planes: CutPlanes, count: int, settings: ColumnSettings
 ) -> tuple[Prediction, InstanceMap]:
-    """Tell vertebrae apart on a model's grid and drop what belongs to none.
+    """Tell the ``count`` vertebrae apart on a model's grid and drop what belongs to none.
 
     Disc stays near the cut planes only; marrow that a model takes for disc goes back to the next likely structure,
     which is the body. Of each body the largest piece near the centre line stays. Posterior elements belong to the
@@ -75,7 +83,7 @@ def keep_vertebrae(
     _drop_stray_discs(probability, prediction, planes, settings)
     top = probability.argmax(axis=0)
     body = top == prediction.channels.index(VERTEBRA_BODY)
-    bodies = _bodies(body, grid, column, planes, settings)
+    bodies = _bodies(body, grid, column, planes, count, settings)
     posterior = _channel_mask(top, prediction.channels, VERTEBRA_POSTERIOR)
     instances = _grow(bodies, posterior & _near(posterior, grid, column, settings.posterior_radius_mm))
     probability[prediction.channels.index(VERTEBRA_BODY)][body & (bodies == 0)] = 0.0
@@ -104,13 +112,14 @@ def _drop_stray_discs(
 
 
 def _bodies(
-    body: npt.NDArray[np.bool_], grid: Grid, column: Column, planes: CutPlanes, settings: ColumnSettings
+    body: npt.NDArray[np.bool_], grid: Grid, column: Column, planes: CutPlanes, count: int, settings: ColumnSettings
 ) -> InstanceMap:
     out = np.zeros(grid.shape, dtype=np.uint8)
     index = np.argwhere(body)
     points = grid.to_mm(index)
     near = column.distance_mm(points) <= settings.body_radius_mm if len(points) else np.zeros(0, dtype=bool)
-    out[tuple(index[near].T)] = planes.segment_of(points[near]) + 1
+    segment = planes.segment_of(points[near]) + 1
+    out[tuple(index[near].T)] = np.where(segment <= count, segment, 0)
     for number, box in enumerate(ndimage.find_objects(out), start=1):
         if box is None:
             continue
