@@ -49,6 +49,20 @@ def test_a_ramp_stays_a_ramp_inside(shape, spacing, wanted):
     assert (np.abs(found - expected)[inside] <= 0.13 * (reach @ (10, 7, 4)) + 1).all()
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_structures_stay_where_they_are(axis):
+    """Twice the spacing: each new voxel lies in the middle of two, so a ramp is met exactly."""
+    shape = [4, 4, 4]
+    shape[axis] = 20
+    ramp = np.moveaxis(np.broadcast_to(np.arange(20) * 10, (4, 4, 20)), 2, axis)
+    volume = volume_of(ramp, (1.0, 1.0, 1.0))
+    spacing = [1.0, 1.0, 1.0]
+    spacing[axis] = 2.0
+    found = resample_hu(volume, Grid.of_scan(volume.geometry).covering(tuple(spacing)))
+    along = np.moveaxis(found, axis, 0)[1:-1, 0, 0]
+    assert np.allclose(along, 10 * (2 * np.arange(1, 9) + 0.5), atol=0.05)
+
+
 def test_halving_is_exact_and_does_not_alias():
     pattern = np.tile(np.array([0, 100]), 12)
     hu = np.broadcast_to(pattern, (4, 4, 24))
