@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=200)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+"""The usual run gives the same answer every time; ``HYPOTHESIS_PROFILE=explore`` looks for new examples."""
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -33,10 +33,12 @@ TARGET_PEAK_GIB = 2.0
 TRABECULA = [str(Path(sys.executable).with_name("trabecula"))]
 
 
-def make_study(folder: Path, slices: int, seed: int) -> None:
-    """A phantom study of 512 x 512 x ``slices``."""
-    command = [*TRABECULA, "phantom", str(folder), "--seed", str(seed), "--slices", str(slices)]
+def make_study(folder: Path, slice_mm: float, seed: int) -> dict[str, Any]:
+    """A phantom study of 512 x 512 pixels, lung apex to L3; gives its truth."""
+    command = [*TRABECULA, "phantom", str(folder), "--seed", str(seed), "--slice-mm", str(slice_mm), "--quiet"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    truth: dict[str, Any] = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+    return truth
 
 
 def run_screen(study: Path, out: Path) -> dict[str, float]:

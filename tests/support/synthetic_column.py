@@ -71,7 +71,8 @@ def build(column: Column) -> tuple[CtVolume, Anatomy]:
     affine[:3, 3] = -(spacing * (shape - 1) / 2)[::-1]
     geometry = Geometry((int(shape[0]), int(shape[1]), int(shape[2])), affine)
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1)
-    layers = max(1, round(column.spacing_mm[0] / 1.5))
+    # Finer than an endplate is thick: a scanner averages over the slice and never steps over one.
+    layers = max(1, int(np.ceil(column.spacing_mm[0] / 0.75)))
     hu = np.zeros(geometry.shape)
     for layer in range(layers):
         shifted = geometry.index_to_lps(grid + np.array([(layer + 0.5) / layers - 0.5, 0.0, 0.0]))
