@@ -41,8 +41,9 @@ test: install-dev ## Lint, check types and import contracts, run the tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m 'not heavy'
 
-bench: install-dev ## Speed and memory on a 512 x 512 x 300 study, against the peer architecture
+bench: install-dev ## Speed and memory against a peer architecture; density against known truth
 	$(BIN)/python tests/benchmarks/end_to_end.py --out docs/benchmarks
+	$(BIN)/python tests/benchmarks/phantoms.py --out docs/benchmarks
 
 proto: install-dev ## Generate the gRPC code from proto/
 	scripts/generate_proto.sh

@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 SPACING_MM = {"coarse": COARSE_MM, "fine": FINE_MM}
 MULTIPLE = {"coarse": 16, "fine": 8}
-PATCH = {"coarse": None, "fine": [96, 96, 96]}
+PATCH = {"coarse": None, "fine": [160, 128, 96]}
 DATA = [
     "TotalSegmentator training subjects s0327 and s0328, label maps only (CC BY 4.0, Wasserthal et al.)",
     "SPL abdominal atlas, label map (3D Slicer licence, Talos, Jakab, Kikinis)",
