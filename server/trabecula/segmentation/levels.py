@@ -96,9 +96,8 @@ def _coordinate_evidence(
 
 
 def attached_ribs(vertebra: VertebraEvidence, settings: LevelSettings) -> bool:
-    """Whether a rib lies beside the body on at least one side."""
-    less, more = sorted(vertebra.rib_volume_mm3)
-    return less >= settings.rib_side_volume_mm3 or more >= settings.rib_single_volume_mm3
+    """Whether a rib is attached, on one side or both."""
+    return sum(vertebra.rib_volume_mm3) >= settings.rib_volume_mm3
 
 
 def _rib_evidence(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,3 +94,11 @@ def test_names_always_follow_each_other_and_confidence_is_a_probability(first, c
     assert list(naming.ordinals) == list(range(naming.ordinals[0], naming.ordinals[0] + count))
     assert naming.ordinals[0] == first
     assert all(0 <= c <= 1 for c in naming.confidence)
+
+
+def test_a_last_rib_seen_in_part_on_both_sides_still_counts():
+    """A short 12th rib of a small patient is seen as a scrap on each side."""
+    whole = column(Level.T5, Level.L3, ribs_to=Level.T11)
+    scrap = replace(whole[7], rib_volume_mm3=(350.0, 800.0))
+    naming = name_levels([*whole[:7], scrap, *whole[8:]], SETTINGS)
+    assert any("Lowest attached rib (one side) (T12" in sentence for sentence in naming.sentences)
