@@ -86,12 +86,13 @@ def as_markdown(results: list[dict[str, Any]]) -> str:
     counted = [row for result in results for row in result["vertebrae"] if not row["excluded"]]
     errors = [row["reported_mg_cm3"] - row["asked_mg_cm3"] for row in counted]
     wrong = [row for row in counted if row["lies_in"] != row["level"]]
+    seeds = f"seeds {results[0]['seed']} to {results[-1]['seed']}"
     lines = [
         "# Phantoms",
         "",
         f"Made by `python tests/benchmarks/phantoms.py`: {len(results)} phantoms of 512 x 512 pixels, 2 mm slices"
-        f" unless said, seeds {results[0]['seed']} to {results[-1]['seed']}; T11, T12, L1 and L2 against the density asked for, mg/cm3 (K2HPO4). The phantom shares the"
-        " project's X-ray physics: this proves the chain, not the accuracy on patients.",
+        f" unless said, {seeds}; T11, T12, L1 and L2 against the density asked for, mg/cm3 (K2HPO4)."
+        " The phantom shares the project's X-ray physics: this proves the chain, not the accuracy on patients.",
         "",
         f"{len(counted)} vertebrae counted: mean error {statistics.fmean(errors):+.1f}, RMSE"
         f" {math.sqrt(statistics.fmean(error**2 for error in errors)):.1f}, largest"
