@@ -16,7 +16,7 @@ from trabecula.anatomy import Anatomy, Level, Structure, VertebraInstance
 from trabecula.bone.vertebra import TrabecularRoi
 from trabecula.calibration.density_result import VertebraResult
 from trabecula.geometry import FloatArray, Geometry
-from trabecula.imaging.study import CtVolume
+from trabecula.imaging.study import OUTSIDE_HU, CtVolume
 from trabecula.report import View
 
 TissueMap = npt.NDArray[np.uint8]
@@ -83,7 +83,7 @@ def _sagittal(volume: CtVolume, anatomy: Anatomy, rois: Sequence[TrabecularRoi])
     return View(
         kind="sagittal",
         level=None,
-        hu=_sample(volume.hu, plane, order=1, outside=-1024).round().astype(np.int16),
+        hu=_sample(volume.hu, plane, order=1, outside=OUTSIDE_HU).round().astype(np.int16),
         labels=_sample(anatomy.labels, plane, order=0, outside=0).astype(np.uint8),
         tissue=None,
         pixel_mm=(SAGITTAL_PIXEL_MM, SAGITTAL_PIXEL_MM),

@@ -13,10 +13,8 @@ from trabecula.bone.rules import BoneRules, ExclusionRules, bone_rules
 from trabecula.bone.shape import Heights, find_shape
 from trabecula.bone.vertebra import ExclusionReason, VertebraMeasurement
 from trabecula.clinical import ClinicalConstants
-from trabecula.imaging.study import CtVolume
+from trabecula.imaging.study import OUTSIDE_HU, CtVolume
 from trabecula.outcome import Refusal, RefusalCode, Stage
-
-_PADDING_HU = -1024.0
 
 
 def measure_vertebrae(
@@ -94,7 +92,7 @@ def _measure(
         return replace(nothing, excluded=(ExclusionReason.OUT_OF_VIEW,)), unknown
     frame = vertebra_frame(vertebra)
     labels = resample(anatomy.labels, anatomy.geometry, frame, order=0, outside=0)
-    hu = resample(volume.hu, volume.geometry, frame, order=1, outside=_PADDING_HU)
+    hu = resample(volume.hu, volume.geometry, frame, order=1, outside=OUTSIDE_HU)
     body = labels == vertebra_label(vertebra.level, VertebraPart.BODY)
     whole = body | (labels == vertebra_label(vertebra.level, VertebraPart.POSTERIOR))
     foreign = foreign_material(hu, labels, body, whole, rules.exclusion, rules.roi.erosion_mm)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from trabecula.calibration.sections import MaskImage, Section
+from trabecula.imaging.study import OUTSIDE_HU
 
 _TRUNCATED_MM: Final = 20.0
 """Length of skin cut off by the field of view in one section that counts as truncation."""
@@ -72,7 +73,7 @@ def padding_value(section: Section) -> int | None:
     The circle shows in the corners: all four hold one value that no scanner in specification gives air.
     """
     corners = {int(section.hu[j, i]) for j in (0, -1) for i in (0, -1)}
-    return corners.pop() if len(corners) == 1 and max(corners) <= -1024 else None
+    return corners.pop() if len(corners) == 1 and max(corners) <= OUTSIDE_HU else None
 
 
 def reconstructed(section: Section, edge_mm: float) -> MaskImage:

@@ -8,8 +8,7 @@ from scipy import ndimage as ndi
 from trabecula.composition.morphology import BoolPlane
 from trabecula.composition.rules import TissueRules
 from trabecula.composition.tissue import Plane
-
-_PADDING_HU = -1024.0
+from trabecula.imaging.study import OUTSIDE_HU
 
 
 def is_truncated(plane: Plane, body: BoolPlane, rules: TissueRules) -> bool:
@@ -25,11 +24,11 @@ def _outside_field(plane: Plane) -> BoolPlane:
     rows, columns = plane.hu.shape
     outside = np.zeros((rows, columns), dtype=bool)
     corners = plane.hu[[0, 0, -1, -1], [0, -1, 0, -1]]
-    if np.all(corners <= _PADDING_HU):
+    if np.all(corners <= OUTSIDE_HU):
         j, i = np.ogrid[:rows, :columns]
         radius = ((j - (rows - 1) / 2) / (rows / 2)) ** 2 + ((i - (columns - 1) / 2) / (columns / 2)) ** 2
         circle = radius > 1.0
         # Air can be clipped to the padding value too: all of the circle's outside must hold it.
-        if np.all(plane.hu[circle] <= _PADDING_HU):
+        if np.all(plane.hu[circle] <= OUTSIDE_HU):
             outside |= circle
     return outside

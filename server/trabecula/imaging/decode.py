@@ -16,9 +16,8 @@ from trabecula.imaging.headers import inflated_dataset
 from trabecula.imaging.instance import PixelFormat, Slice
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.imaging.pixel_element import stored_frames
-from trabecula.imaging.study import HuArray
+from trabecula.imaging.study import OUTSIDE_HU, HuArray
 
-OUTSIDE_HU = -1024
 _NO_PHYSICS_BELOW_HU = -1200
 """Noise takes air a little below -1000; what lies far below is a scanner's filling."""
 _PADDING_PLAUSIBLE_HU = (-900.0, 3000.0)

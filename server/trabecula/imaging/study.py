@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ from trabecula.geometry import Geometry
 from trabecula.outcome import Notice, Refusal
 
 HuArray = npt.NDArray[np.int16]
+
+OUTSIDE_HU: Final = -1024
+"""What padding and pixels outside the reconstruction circle hold in a :class:`CtVolume`, at the most."""
 
 
 @dataclass(frozen=True, eq=False)
