@@ -25,6 +25,8 @@ PAD_MM = 60.0
 LUNG, TRACHEA, HEART, AORTA, VEIN, ARTERY, PORTAL, LIVER, SPLEEN, KIDNEY = range(1, 11)
 SOFT, STOMACH, BOWEL, FLUID, PARASPINAL, MUSCLE, RIB, OTHER_BONE = range(11, 19)
 CARTILAGE, CANAL, CANAL_RIM, DISC = 20, 21, 22, 23
+OUT, WALL, SAT, CAVITY_FILL = 41, 45, 46, 47
+"""Only in seeds that bring a CT of their own: outside, skeletal muscle, subcutaneous fat, cavity with no finer name."""
 BODY_BASE, POSTERIOR_BASE = 64, 96
 """Internal label of the body / posterior elements of the vertebra with ordinal n (C1 = 1 .. L5 = 24) is base + n."""
 T1, T12, L5 = 8, 19, 24
@@ -90,11 +92,16 @@ class Seed:
     """float16 spine coordinate near the column (C1 = 1 .. L5 = 24), NaN elsewhere."""
     centreline: np.ndarray
     """(n, 4): ordinal, k, j, i of the centres of the vertebral bodies, head to foot."""
+    rib: np.ndarray
+    """uint8: number of the rib (1 .. 12) at RIB voxels, 0 elsewhere and where the map does not number them."""
+    hu: np.ndarray | None = None
+    """int16: the CT itself where there is one that may be trained on; None where it is to be rendered."""
 
     @staticmethod
     def load(path: Path) -> Seed:
         with np.load(path) as z:
-            return Seed(path.stem, z["labels"], z["cavity"], z["bone_depth"], z["hull_mm"], z["level"], z["centreline"])
+            arrays = {name: z[name] for name in z.files}
+        return Seed(name=path.stem, **arrays)
 
 
 def bone_mask(labels: np.ndarray) -> np.ndarray:
@@ -216,7 +223,7 @@ def complete(name: str, labels: np.ndarray, vertebrae: dict[int, np.ndarray]) ->
     dense = np.arange(line[0, 0] - 1.5, line[-1, 0] + 1.5, 0.02)
     ends = np.clip(dense, line[0, 0], line[-1, 0])
     path = spline(ends) + (dense - ends)[:, None] * spline(ends, 1)
-    spine = (labels >= CANAL) & (labels != 0)
+    spine = ((labels >= CANAL) & (labels <= DISC)) | (labels >= BODY_BASE)
     spine = ndi.binary_dilation(spine, iterations=2)
     at = np.argwhere(spine)
     level = np.full(labels.shape, np.nan, np.float16)
