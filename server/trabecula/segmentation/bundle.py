@@ -101,9 +101,26 @@ class CoordinateSpec(_Part):
     scale: Finite
 
 
+class OffsetSpec(_Part):
+    """The output that says, at each vertebra voxel, where the centre of its own vertebral body lies.
+
+    Three channels along (k, j, i) of the canonical grid; mm = scale_mm * value.
+    """
+
+    name: str
+    scale_mm: Positive
+
+
 class OutputSpec(_Part):
     logits: LogitsSpec
     spine_coordinate: CoordinateSpec | None = None
+    vertebra_offset: OffsetSpec | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Outputs of the ONNX model that are read: logits, then coordinate and offset where there are any."""
+        more = (self.spine_coordinate, self.vertebra_offset)
+        return (self.logits.name, *(spec.name for spec in more if spec is not None))
 
 
 class Manifest(_Part):

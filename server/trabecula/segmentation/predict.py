@@ -24,6 +24,9 @@ class Prediction:
     """(C, K, J, I), sums to one over channels."""
     coordinate: FloatVolume | None
     """(K, J, I) level ordinal along the spine (C1 = 1, T12 = 19); meaningful at vertebrae only."""
+    offset_mm: FloatVolume | None = None
+    """(3, K, J, I) mm along (k, j, i) from a voxel to the centre of its own vertebral body; meaningful at vertebrae
+    only. None if the model has no such output."""
 
     def of(self, *names: str) -> FloatVolume:
         """(K, J, I) summed probability of channels; zeros where the model has none of them."""
@@ -65,13 +68,22 @@ def run_model(session: ModelSession, hu: FloatVolume, grid: Grid, on_fraction: C
     volume /= spec.std_hu
 
     def run(tile: FloatVolume) -> FloatVolume:
-        logits, coordinate = session.run(tile)
-        return logits if coordinate is None else np.concatenate((logits, coordinate[None]))
+        logits, coordinate, offset_mm = session.run(tile)
+        maps = [coordinate[None]] if coordinate is not None else []
+        maps += [offset_mm] if offset_mm is not None else []
+        return np.concatenate((logits, *maps)) if maps else logits
 
     answer = run_tiled(volume, patch_shape(size, spec), spec.overlap, run, on_fraction)[(slice(None), *inside)]
-    channels = session.manifest.outputs.logits.channels
-    coordinate = np.ascontiguousarray(answer[len(channels)]) if len(answer) > len(channels) else None
-    return Prediction(grid, channels, softmax(answer[: len(channels)]), coordinate)
+    outputs = session.manifest.outputs
+    first = len(outputs.logits.channels)
+    coordinate = offset_mm = None
+    if outputs.spine_coordinate is not None:
+        coordinate = np.ascontiguousarray(answer[first])
+        first += 1
+    if outputs.vertebra_offset is not None:
+        offset_mm = np.ascontiguousarray(answer[first : first + 3])
+    channels = outputs.logits.channels
+    return Prediction(grid, channels, softmax(answer[: len(channels)]), coordinate, offset_mm)
 
 
 def padded_shape(shape: Shape, spec: InputSpec) -> Shape:

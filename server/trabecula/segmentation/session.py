@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,17 @@ from trabecula.segmentation.settings import Provider, RuntimeSettings
 FloatVolume = npt.NDArray[np.float32]
 
 
+class NetworkOutput(NamedTuple):
+    """What one pass of a network gives."""
+
+    logits: FloatVolume
+    """(C, K, J, I)."""
+    coordinate: FloatVolume | None
+    """(K, J, I) level ordinals along the spine; None if the model has no such output."""
+    offset_mm: FloatVolume | None
+    """(3, K, J, I) mm along (k, j, i) to the centre of a voxel's own vertebral body; None if there is none."""
+
+
 @dataclass(frozen=True, eq=False)
 class ModelSession:
     """A loaded model. ``run`` may be called from several threads at once (onnxruntime sessions are thread-safe)."""
@@ -25,38 +37,39 @@ class ModelSession:
     _session: ort.InferenceSession
     _shrink_arena: bool
 
-    def run(self, volume: FloatVolume) -> tuple[FloatVolume, FloatVolume | None]:
+    def run(self, volume: FloatVolume) -> NetworkOutput:
         """One pass.
 
         Args:
             volume: (K, J, I) normalised float32, sides multiples of the manifest's ``size_multiple``.
 
-        Returns:
-            Logits (C, K, J, I) and the spine coordinate as level ordinals (K, J, I), None if the model has none.
-
         Raises:
             ModelError: if the model fails or its outputs do not have the shape of its input.
         """
         outputs = self.manifest.outputs
-        names = [outputs.logits.name] + ([outputs.spine_coordinate.name] if outputs.spine_coordinate else [])
         options = ort.RunOptions()
         if self._shrink_arena:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
-            results = self._session.run(names, {self.manifest.input.name: volume[None, None]}, options)
+            results = self._session.run(list(outputs.names), {self.manifest.input.name: volume[None, None]}, options)
         except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own for any fault
             raise ModelError(
                 f"{self.manifest.name} failed: {type(error).__name__}", model=self.manifest.name
             ) from error
-        logits = np.asarray(results[0], dtype=np.float32)
-        if logits.shape != (1, len(outputs.logits.channels), *volume.shape):
-            raise ModelError(f"{self.manifest.name} gave logits of shape {logits.shape}", model=self.manifest.name)
-        if outputs.spine_coordinate is None:
-            return logits[0], None
-        value = np.asarray(results[1], dtype=np.float32)
-        if value.size != volume.size:
-            raise ModelError(f"{self.manifest.name} gave a coordinate of {value.shape}", model=self.manifest.name)
-        return logits[0], outputs.spine_coordinate.offset + outputs.spine_coordinate.scale * value.reshape(volume.shape)
+        found = dict(zip(outputs.names, results, strict=True))
+        logits = self._volume(found[outputs.logits.name], len(outputs.logits.channels), volume)
+        coordinate = offset = None
+        if spec := outputs.spine_coordinate:
+            coordinate = spec.offset + spec.scale * self._volume(found[spec.name], 1, volume)[0]
+        if vector := outputs.vertebra_offset:
+            offset = vector.scale_mm * self._volume(found[vector.name], 3, volume)
+        return NetworkOutput(logits, coordinate, offset)
+
+    def _volume(self, result: npt.NDArray[np.generic], channels: int, like: FloatVolume) -> FloatVolume:
+        """An output as (channels, K, J, I); the axes of one sample and of one channel may be left out."""
+        if result.size != channels * like.size or result.shape[-3:] != like.shape:
+            raise ModelError(f"{self.manifest.name} gave an output of shape {result.shape}", model=self.manifest.name)
+        return np.asarray(result, dtype=np.float32).reshape(channels, *like.shape)
 
     def use(self, purpose: str) -> ModelUse:
         """This model as the report names it."""
@@ -98,8 +111,5 @@ def choose_provider(preferred: tuple[Provider, ...], available: list[str]) -> Pr
 def _check_names(session: ort.InferenceSession, manifest: Manifest) -> None:
     inputs = {node.name for node in session.get_inputs()}
     outputs = {node.name for node in session.get_outputs()}
-    wanted = {manifest.outputs.logits.name}
-    if manifest.outputs.spine_coordinate:
-        wanted.add(manifest.outputs.spine_coordinate.name)
-    if inputs != {manifest.input.name} or not wanted <= outputs:
+    if inputs != {manifest.input.name} or not set(manifest.outputs.names) <= outputs:
         raise ModelError(f"{manifest.name} has inputs {sorted(inputs)}, outputs {sorted(outputs)}", model=manifest.name)

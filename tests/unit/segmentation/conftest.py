@@ -244,11 +244,12 @@ def write_bundle(tmp_path: Path) -> BundleWriter:
 
 
 def threshold_model(channels: int) -> onnx.ModelProto:
-    """Logits n = n * x - n^2 / 2 (so that channel n wins about x = n), coordinate = x."""
+    """Logits n = n * x - n^2 / 2 (so that channel n wins about x = n), coordinate = x, offset = (x, x, x)."""
     slope = np.arange(channels, dtype=np.float32).reshape(channels, 1, 1, 1, 1)
     nodes = [
         helper.make_node("Conv", ["image", "weight", "bias"], ["logits"]),
         helper.make_node("Identity", ["image"], ["coordinate"]),
+        helper.make_node("Concat", ["image", "image", "image"], ["offset"], axis=1),
     ]
     weights = [
         helper.make_tensor("weight", TensorProto.FLOAT, slope.shape, slope.ravel().tolist()),
@@ -262,6 +263,7 @@ def threshold_model(channels: int) -> onnx.ModelProto:
         [
             helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, channels, None, None, None]),
             helper.make_tensor_value_info("coordinate", TensorProto.FLOAT, shape),
+            helper.make_tensor_value_info("offset", TensorProto.FLOAT, [1, 3, None, None, None]),
         ],
         weights,
     )

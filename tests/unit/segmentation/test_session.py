@@ -33,6 +33,30 @@ def test_hounsfield_units_are_clipped_and_normalised_as_the_manifest_says(write_
     assert np.allclose(answer.coordinate, 10 + 2 * np.clip(hu, -1000, 1000) / 100, atol=1e-4)
 
 
+def test_offsets_to_the_centre_come_in_millimetres_whole_or_tiled(write_bundle):
+    outputs = {
+        "logits": {"name": "logits", "channels": ["outside", "body", "vertebra_body", "spinal_canal"]},
+        "vertebra_offset": {"name": "offset", "scale_mm": 16.0},
+    }
+    bundle = load_bundle(write_bundle(outputs=outputs))
+    hu = hu_steps((6, 10, 9))
+    grid = Grid(hu.shape, (0, 0, 0), (4, 4, 4))
+    for patch in (None, (4, 8, 8)):
+        spec = bundle.manifest.input.model_copy(update={"max_patch": patch})
+        manifest = bundle.manifest.model_copy(update={"input": spec})
+        answer = run_model(open_session(type(bundle)(manifest, bundle.onnx), RUNTIME), hu, grid, lambda _: None)
+        assert answer.coordinate is None
+        assert answer.offset_mm.shape == (3, *hu.shape)
+        assert np.allclose(answer.offset_mm, 16 * hu / 100, atol=1e-3)
+
+
+def test_a_model_without_offsets_gives_none(write_bundle):
+    hu = hu_steps()
+    grid = Grid(hu.shape, (0, 0, 0), (4, 4, 4))
+    session = open_session(load_bundle(write_bundle()), RUNTIME)
+    assert run_model(session, hu, grid, lambda _: None).offset_mm is None
+
+
 def test_tiles_give_the_same_answer_as_the_whole(write_bundle):
     hu = np.random.default_rng(1).uniform(-200, 400, (17, 22, 13)).astype(np.float32)
     grid = Grid(hu.shape, (0, 0, 0), (4, 4, 4))
