@@ -197,8 +197,10 @@ def _upsample(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return a[np.ix_(*idx)]
 
 
-def complete(name: str, labels: np.ndarray, vertebrae: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
-    """Everything a renderer needs from a remapped map (uint8, no vertebrae) and vertebra masks by ordinal."""
+def complete(
+    name: str, labels: np.ndarray, vertebrae: dict[int, np.ndarray], rib: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Everything a renderer needs from a remapped map (uint8, no vertebrae), vertebra masks by ordinal, rib numbers."""
     ordinals = sorted(vertebrae)
     for n in ordinals:
         labels[vertebrae[n]] = POSTERIOR_BASE + n
@@ -254,6 +256,7 @@ def complete(name: str, labels: np.ndarray, vertebrae: dict[int, np.ndarray]) ->
         "hull_mm": _upsample(hull_mm.astype(np.float16), labels.shape),
         "level": level,
         "centreline": line,
+        "rib": rib,
     }
 
 
@@ -281,7 +284,10 @@ def from_totalseg(path: Path, names: dict[str, int]) -> dict[str, np.ndarray]:
                 lut[value] = group
     levels = [f"C{n}" for n in range(1, 8)] + [f"T{n}" for n in range(1, 13)] + [f"L{n}" for n in range(1, 6)]
     masks = {o: raw == names[f"vertebrae_{level}"] for o, level in enumerate(levels, 1)}
-    return complete(path.name.split(".")[0], lut[raw], {o: m for o, m in masks.items() if m.any()})
+    ribs = np.zeros(256, np.uint8)
+    for number in range(1, 13):
+        ribs[[names[f"rib_{side}_{number}"] for side in ("left", "right")]] = number
+    return complete(path.name.split(".")[0], lut[raw], {o: m for o, m in masks.items() if m.any()}, ribs[raw])
 
 
 def from_spl(path: Path) -> dict[str, np.ndarray]:
@@ -290,7 +296,9 @@ def from_spl(path: Path) -> dict[str, np.ndarray]:
     for group, values in SPL_GROUPS.items():
         lut[list(values)] = group
     masks = {o: raw == (400 + o - 7 if o <= T12 else 500 + o - T12) for o in range(T1, L5 + 1)}
-    return complete(path.stem, lut[raw], {o: m for o, m in masks.items() if m.any()})
+    ribs = np.zeros(1024, np.uint8)
+    ribs[681:693] = np.arange(1, 13)
+    return complete(path.stem, lut[raw], {o: m for o, m in masks.items() if m.any()}, ribs[raw])
 
 
 def main() -> None:
