@@ -63,7 +63,7 @@ def export(kind: str, checkpoint: Path, out: Path, name: str, version: str, seed
     fold_batch_norm(model)
     m = MULTIPLE[kind]
     example = torch.randn(1, 1, 3 * m, 4 * m, 5 * m)
-    outputs = ["logits"] + (["spine_coordinate"] if network.CONFIG[kind]["coordinate"] else [])
+    outputs = network.output_names(kind)
     axes = {n: {2: "depth", 3: "height", 4: "width"} for n in ["image", *outputs]}
     out.mkdir(parents=True, exist_ok=True)
     target = out / "model.onnx"
@@ -81,8 +81,7 @@ def export(kind: str, checkpoint: Path, out: Path, name: str, version: str, seed
     other = torch.randn(1, 1, 4 * m, 3 * m, 4 * m)
     with torch.no_grad():
         expected = model(other)
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    for a, b in zip(session.run(None, {"image": other.numpy()}), expected, strict=True):
+    for a, b in zip(session.run(outputs, {"image": other.numpy()}), expected, strict=True):
         difference = float(np.abs(a - b.numpy()).max())
         if difference > 1e-3:
             raise ValueError(f"onnxruntime and torch differ by {difference}")
@@ -106,7 +105,10 @@ def export(kind: str, checkpoint: Path, out: Path, name: str, version: str, seed
             "max_patch": PATCH[kind],
             "overlap": 0.25,
         },
-        "outputs": {"logits": {"name": "logits", "channels": list(network.CONFIG[kind]["channels"])}},
+        "outputs": {
+            "logits": {"name": "logits", "channels": list(network.CONFIG[kind]["channels"])},
+            "vertebra_offset": {"name": "vertebra_offset", "scale_mm": network.OFFSET_SCALE_MM},
+        },
         "training": {
             "data": DATA,
             "licences": ["CC BY 4.0", "3D Slicer licence"],

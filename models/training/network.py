@@ -12,6 +12,7 @@ CONFIG = {
     "fine": {"widths": (12, 24, 48, 96), "channels": FINE_CHANNELS, "coordinate": False},
 }
 COORDINATE_OFFSET, COORDINATE_SCALE = 16.0, 8.0
+OFFSET_SCALE_MM = 16.0
 CLIP_HU = (-1024.0, 1500.0)
 MEAN_HU, STD_HU = 0.0, 300.0
 
@@ -25,7 +26,8 @@ def _block(inputs: int, *outputs: int) -> nn.Sequential:
 
 
 class UNet(nn.Module):
-    """(N, 1, D, H, W) normalised HU to logits (N, C, D, H, W), and the spine coordinate (N, 1, D, H, W) if asked."""
+    """(N, 1, D, H, W) normalised HU to logits (N, C, D, H, W), offsets (N, 3, D, H, W) to the centre of the voxel's own
+    vertebral body in units of OFFSET_SCALE_MM along (k, j, i), and the spine coordinate (N, 1, D, H, W) if asked."""
 
     def __init__(self, widths: tuple[int, ...], channels: int, coordinate: bool) -> None:
         super().__init__()
@@ -40,9 +42,10 @@ class UNet(nn.Module):
             self.up.append(_block(inputs + width, width) if last else _block(inputs + width, width, width))
             inputs = width
         self.head = nn.Conv3d(inputs, channels, 1)
+        self.offset = nn.Conv3d(inputs, 3, 1)
         self.coordinate = nn.Conv3d(inputs, 1, 1) if coordinate else None
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         skips = []
         for level, block in enumerate(self.down):
             if level:
@@ -52,13 +55,17 @@ class UNet(nn.Module):
         skips.pop()
         for block in self.up:
             x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skips.pop()], 1))
-        logits = self.head(x)
-        return logits if self.coordinate is None else (logits, self.coordinate(x))
+        outputs = self.head(x), self.offset(x)
+        return outputs if self.coordinate is None else (*outputs, self.coordinate(x))
 
 
 def build(kind: str) -> UNet:
     config = CONFIG[kind]
     return UNet(config["widths"], len(config["channels"]), config["coordinate"])
+
+
+def output_names(kind: str) -> list[str]:
+    return ["logits", "vertebra_offset"] + (["spine_coordinate"] if CONFIG[kind]["coordinate"] else [])
 
 
 def normalise(hu: torch.Tensor) -> torch.Tensor:

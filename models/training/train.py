@@ -11,14 +11,17 @@ import copy
 import csv
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from models.training import network
+from models.training.render import COARSE_MM, FINE_MM
 from torch import nn
 from torch.nn import functional as F
 
+SPACING_MM = {"coarse": COARSE_MM, "fine": FINE_MM}
 PATCH = {"coarse": (96, 80, 96), "fine": (64, 72, 80)}
 MULTIPLE = {"coarse": 16, "fine": 8}
 FLIP = {"coarse": 0.0, "fine": 0.25}
@@ -29,24 +32,40 @@ CLASS_WEIGHT = {
     "coarse": {
         "outside": 0.3, "body": 0.5, "cavity": 0.7, "lung": 0.7, "trachea": 5, "heart": 1.3, "aorta": 4, "liver": 1,
         "spleen": 2.5, "kidney": 2.5, "paraspinal_muscle": 2, "rib": 2.5, "other_bone": 2.5, "spinal_canal": 4,
-        "intervertebral_disc": 4, "vertebra_body": 2.5, "vertebra_posterior": 2.5,
+        "intervertebral_disc": 4, "vertebra_body": 2.5, "vertebra_posterior": 2.5, "skeletal_muscle": 0.8,
+        "subcutaneous_fat": 0.7, "metal": 2,
     },
     "fine": {"background": 0.5, "intervertebral_disc": 1.2, "spinal_canal": 1.5, "aorta": 2, "rib": 2},
 }  # fmt: skip
 """Cross-entropy weights; without them the small classes had not begun to be learned after 250 coarse steps."""
 COORDINATE_WEIGHT = 2.0
 """At 2, with a sharp L1, its gradient starved the bone classes: their Dice was 0 after 450 steps."""
+OFFSET_WEIGHT = 1.0
+IGNORE = 255
+"""Class of voxels that nothing is known of; they do not count."""
 
 
-def draw(bank: Path, kind: str, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One cropped, lightly augmented sample: HU, classes, spine coordinate (NaN where there is none)."""
-    files = sorted(f for f in bank.glob("*.npz") if ".part" not in f.name)
-    with np.load(files[rng.integers(len(files))]) as z:
-        hu, classes, level = z["hu"], z["classes"], z["level"]
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One crop; all arrays (D, H, W) but ``offset``."""
+
+    hu: torch.Tensor
+    classes: torch.Tensor
+    """Channel index; IGNORE where nothing is known."""
+    level: torch.Tensor
+    """Spine coordinate, NaN where there is none."""
+    offset: torch.Tensor
+    """(3, D, H, W) to the centre of the voxel's own vertebral body, in units of OFFSET_SCALE_MM; NaN where none."""
+
+
+def _window(
+    shape: tuple[int, ...], level: np.ndarray, kind: str, rng: np.random.Generator
+) -> tuple[list[int], list[int]]:
+    """First index and size of the crop along each axis."""
     size, start = [], []
     column = np.argwhere(~np.isnan(level[::4, ::4, ::4])) * 4
     near = kind == "coarse" and rng.random() < COLUMN_SHARE and len(column) > 0
-    for axis, (n, most) in enumerate(zip(hu.shape, COLUMN_PATCH if near else PATCH[kind], strict=True)):
+    for axis, (n, most) in enumerate(zip(shape, COLUMN_PATCH if near else PATCH[kind], strict=True)):
         want = min(most, math.ceil(n / MULTIPLE[kind]) * MULTIPLE[kind])
         at = int(rng.integers(0, max(0, n - want) + 1))
         if near and axis:
@@ -54,18 +73,45 @@ def draw(bank: Path, kind: str, rng: np.random.Generator) -> tuple[torch.Tensor,
             at = int(np.clip(middle - want / 2, 0, max(0, n - want)))
         size.append(want)
         start.append(at)
+    return start, size
+
+
+def _offsets(ordinal: np.ndarray, centres: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """Offsets from each voxel of a vertebra to its centre, (3, D, H, W); NaN elsewhere and where no centre is known."""
+    table = np.full((256, 3), np.nan, np.float32)
+    table[centres[:, 0].astype(int)] = centres[:, 1:]
+    at = np.argwhere(ordinal > 0)
+    out = np.full((3, *ordinal.shape), np.nan, np.float32)
+    found = (table[ordinal[tuple(at.T)]] - at) * (spacing_mm / network.OFFSET_SCALE_MM)
+    out[(slice(None), *at.T)] = found.T
+    return out
+
+
+def draw(bank: Path, kind: str, rng: np.random.Generator) -> Sample:
+    """One cropped, lightly augmented sample."""
+    files = sorted(f for f in bank.glob("*.npz") if ".part" not in f.name)
+    with np.load(files[rng.integers(len(files))]) as z:
+        hu, classes, level, ordinal, centres = z["hu"], z["classes"], z["level"], z["ordinal"], z["centres"]
+    start, size = _window(hu.shape, level, kind, rng)
     cut = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
+    centres = centres - np.array([0, *start], np.float32)
     hu, classes, level = hu[cut].astype(np.float32), classes[cut], level[cut].astype(np.float32)
+    offset = _offsets(ordinal[cut], centres, SPACING_MM[kind])
     gap = [n - m for n, m in zip(size, hu.shape, strict=True)]
     before = [int(rng.integers(0, g + 1)) for g in gap]
     pad = [(b, g - b) for b, g in zip(before, gap, strict=True)]
     hu = np.pad(hu, pad, constant_values=-1024)
     classes = np.pad(classes, pad)
     level = np.pad(level, pad, constant_values=np.nan)
+    offset = np.pad(offset, [(0, 0), *pad], constant_values=np.nan)
     hu = hu * rng.uniform(0.97, 1.03) + rng.normal(0, 8)
     if rng.random() < FLIP[kind]:
-        hu, classes, level = hu[..., ::-1].copy(), classes[..., ::-1].copy(), level[..., ::-1].copy()
-    return torch.from_numpy(hu.astype(np.float32)), torch.from_numpy(classes.astype(np.int64)), torch.from_numpy(level)
+        hu, classes, level, offset = (np.ascontiguousarray(a[..., ::-1]) for a in (hu, classes, level, offset))
+        offset[2] *= -1
+    return Sample(
+        torch.from_numpy(hu.astype(np.float32)), torch.from_numpy(classes.astype(np.int64)),
+        torch.from_numpy(level), torch.from_numpy(offset),
+    )  # fmt: skip
 
 
 def class_weights(kind: str) -> torch.Tensor:
@@ -77,14 +123,15 @@ def segmentation_loss(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross entropy plus soft Dice over the classes present; also the hard Dice per class (NaN when absent)."""
     channels = logits.shape[1]
-    ce = F.cross_entropy(logits, target, weight)
-    p = logits.softmax(1)
-    onehot = F.one_hot(target, channels).movedim(-1, 1).to(p.dtype)
+    ce = F.cross_entropy(logits, target, weight, ignore_index=IGNORE)
+    known = (target != IGNORE)[:, None]
+    p = logits.softmax(1) * known
+    onehot = F.one_hot(target.where(known[:, 0], 0), channels).movedim(-1, 1).to(p.dtype) * known
     overlap, total = (p * onehot).sum((0, 2, 3, 4)), (p + onehot).sum((0, 2, 3, 4))
     present = onehot.sum((0, 2, 3, 4)) > 0
     soft = 1 - ((2 * overlap + 1) / (total + 1))[present].mean()
     with torch.no_grad():
-        hard = F.one_hot(logits.argmax(1), channels).movedim(-1, 1).to(p.dtype)
+        hard = F.one_hot(logits.argmax(1), channels).movedim(-1, 1).to(p.dtype) * known
         dice = 2 * (hard * onehot).sum((0, 2, 3, 4)) / (hard + onehot).sum((0, 2, 3, 4))
         dice[~present] = float("nan")
     return ce + soft, dice
@@ -99,6 +146,28 @@ def coordinate_loss(predicted: torch.Tensor, level: torch.Tensor) -> tuple[torch
     got = predicted[known]
     error = float((got - wanted).detach().abs().mean() * network.COORDINATE_SCALE)
     return F.smooth_l1_loss(got, wanted, beta=0.125) * COORDINATE_WEIGHT, error
+
+
+def offset_loss(predicted: torch.Tensor, offset: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Smooth L1 at voxels of vertebrae; also the mean error in mm (per axis)."""
+    known = ~torch.isnan(offset)
+    if not bool(known.any()):
+        return predicted.sum() * 0, float("nan")
+    got, wanted = predicted[known], offset[known]
+    error = float((got - wanted).detach().abs().mean() * network.OFFSET_SCALE_MM)
+    return F.smooth_l1_loss(got, wanted, beta=0.125) * OFFSET_WEIGHT, error
+
+
+def carry_on(model: network.UNet, checkpoint: Path) -> None:
+    """Start from an older version of the same network: channels added since, and new outputs, start afresh."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
+    own = model.state_dict()
+    for name, value in state.items():
+        if own[name].shape == value.shape:
+            own[name] = value
+        else:
+            own[name][: len(value)] = value
+    model.load_state_dict(own)
 
 
 def transfer(model: network.UNet, kind: str, other: str, checkpoint: Path) -> None:
@@ -136,6 +205,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--init", type=Path, help="checkpoint of the other kind to start from")
+    parser.add_argument("--carry-on", type=Path, help="checkpoint of the same kind, perhaps older, to start from")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -144,6 +214,8 @@ def main() -> None:
     model = network.build(args.kind)
     if args.init:
         transfer(model, args.kind, "fine" if args.kind == "coarse" else "coarse", args.init)
+    if args.carry_on:
+        carry_on(model, args.carry_on)
     model = model.to(device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(model.parameters(), lr=args.rate, weight_decay=1e-4)
     average = copy.deepcopy(model)
@@ -164,10 +236,11 @@ def main() -> None:
     writer = csv.writer(log)
     names = network.CONFIG[args.kind]["channels"]
     if log.tell() == 0:
-        writer.writerow(["step", "minutes", "rate", "loss", "level_error", *names])
+        writer.writerow(["step", "minutes", "rate", "loss", "level_error", "offset_error_mm", *names])
     start = time.monotonic()
     losses: list[float] = []
     errors: list[float] = []
+    errors_mm: list[float] = []
     dices: list[np.ndarray] = []
     model.train()
     while True:
@@ -182,14 +255,19 @@ def main() -> None:
         for group in optimiser.param_groups:
             group["lr"] = rate
         samples = [draw(args.bank, args.kind, rng) for _ in range(args.batch)]
-        hu, classes, level = (torch.stack(part).to(device) for part in zip(*samples, strict=True))
+        hu, classes, level, offset = (
+            torch.stack([getattr(sample, part) for sample in samples]).to(device)
+            for part in ("hu", "classes", "level", "offset")
+        )
         x = network.normalise(hu)[:, None].to(memory_format=torch.channels_last_3d)
         with torch.autocast(device, torch.bfloat16):
-            out = model(x)
-        logits, coordinate = out if isinstance(out, tuple) else (out, None)
+            logits, vector, *coordinate = model(x)
         loss, dice = segmentation_loss(logits.float(), classes, weight)
-        if coordinate is not None:
-            extra, error = coordinate_loss(coordinate[:, 0].float(), level)
+        extra, error_mm = offset_loss(vector.float(), offset)
+        loss = loss + extra
+        errors_mm.append(error_mm)
+        if coordinate:
+            extra, error = coordinate_loss(coordinate[0][:, 0].float(), level)
             loss = loss + extra
             errors.append(error)
         optimiser.zero_grad(set_to_none=True)
@@ -210,10 +288,11 @@ def main() -> None:
             row = np.nanmean(np.stack(dices), axis=0)
             writer.writerow(
                 [step, f"{trained_minutes + elapsed:.2f}", f"{rate:.2e}", f"{np.mean(losses):.4f}",
-                 f"{np.nanmean(errors):.3f}" if errors else "", *(f"{d:.3f}" for d in row)]
+                 f"{np.nanmean(errors):.3f}" if errors else "", f"{np.nanmean(errors_mm):.2f}",
+                 *(f"{d:.3f}" for d in row)]
             )  # fmt: skip
             log.flush()
-            losses, errors, dices = [], [], []
+            losses, errors, errors_mm, dices = [], [], [], []
         if step % 50 == 0:
             _save(checkpoint, model, average, optimiser, step, trained_minutes + elapsed)
     _save(checkpoint, model, average, optimiser, step, trained_minutes + args.minutes)
