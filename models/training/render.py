@@ -1,8 +1,8 @@
 """CT rendered from seed anatomies: deformation, tissue attenuation, contrast, body habitus, scanner.
 
-``render_coarse`` gives whole scans at 4 mm, ``render_fine`` boxes around the column at 1.5 mm; both give
-HU (int16), a class map in the network's channel order (uint8) and the spine coordinate (float16, NaN away
-from the column). The command line keeps filling a folder with such samples for the trainer to draw from.
+``render_coarse`` gives whole scans at 4 mm, ``render_fine`` boxes around the column at 1.5 mm, as a ``Sample``:
+HU, classes, spine coordinate, ordinals and centres of the vertebrae. The command line keeps filling a folder with
+such samples for the trainer to draw from.
 """
 
 from __future__ import annotations
@@ -16,39 +16,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from models.training import seeds as s
-from models.training.scanner import AIR, ARM, ARM_BONE, SKIN, Fields, put_metal, put_table, scan
+from models.training.channels import (  # noqa: F401  the networks take their channels from here
+    COARSE_CHANNELS,
+    FINE_CHANNELS,
+    FINE_LUT,
+    ORDINAL_LUT,
+    Sample,
+    body_centres,
+    coarse_classes,
+    is_spine,
+)
+from models.training.scanner import AIR, ARM, ARM_BONE, METAL, SKIN, Fields, put_metal, put_table, scan
 from scipy.special import ndtr
 
-COARSE_CHANNELS = (
-    "outside", "body", "cavity", "lung", "trachea", "heart", "aorta", "liver", "spleen", "kidney",
-    "paraspinal_muscle", "rib", "other_bone", "spinal_canal", "intervertebral_disc", "vertebra_body",
-    "vertebra_posterior",
-)  # fmt: skip
-FINE_CHANNELS = (
-    "background", "vertebra_body", "vertebra_posterior", "intervertebral_disc", "spinal_canal",
-    "paraspinal_muscle", "aorta", "rib",
-)  # fmt: skip
 COARSE_MM, FINE_MM = 4.0, 1.5
-
-
-def _channel_lut(channels: tuple[str, ...], rest: str) -> np.ndarray:
-    names = {
-        s.LUNG: "lung", s.TRACHEA: "trachea", s.HEART: "heart", s.AORTA: "aorta", s.LIVER: "liver",
-        s.SPLEEN: "spleen", s.KIDNEY: "kidney", s.PARASPINAL: "paraspinal_muscle", s.RIB: "rib",
-        s.OTHER_BONE: "other_bone", ARM_BONE: "other_bone", s.CANAL: "spinal_canal", s.CANAL_RIM: "spinal_canal",
-        s.DISC: "intervertebral_disc", AIR: "outside",
-    }  # fmt: skip
-    names |= {s.BODY_BASE + n: "vertebra_body" for n in range(1, 25)}
-    names |= {s.POSTERIOR_BASE + n: "vertebra_posterior" for n in range(1, 25)}
-    lut = np.full(256, channels.index(rest), np.uint8)
-    for label, name in names.items():
-        if name in channels:
-            lut[label] = channels.index(name)
-    return lut
-
-
-COARSE_LUT = _channel_lut(COARSE_CHANNELS, "body")
-FINE_LUT = _channel_lut(FINE_CHANNELS, "background")
+METAL_SHARE = 0.35
+"""A voxel with at least this share of metal is metal in the label map."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +98,8 @@ def _crush(p: list[np.ndarray], centre: np.ndarray, rng: np.random.Generator) ->
     amount = rng.uniform(0.15, 0.9)
     wedge = rng.random() < 0.6
     dz, dy, dx = (q - c for q, c in zip(p, centre, strict=True))
-    weight = np.exp(-((dz / (1.8 * half)) ** 4)) * np.exp(-((dy / 22) ** 4) - (dx / 22) ** 4)
+    near = np.square(np.square(dz / (1.8 * half))) + np.square(np.square(dy / 22)) + np.square(np.square(dx / 22))
+    weight = np.exp(-near)
     if wedge:
         weight *= np.clip(0.5 - dy / 20, 0, 1)
     p[0] += weight * dz * amount
@@ -132,8 +116,8 @@ def _gather(seed: s.Seed, p: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def grow_body(
     labels: np.ndarray, cavity: np.ndarray, hull_mm: np.ndarray, field: Fields, habitus: dict[str, float]
-) -> np.ndarray:
-    """Add skin and outside air to ``labels`` in place; gives the thickness-free mask of the muscle wall."""
+) -> None:
+    """Name what the map leaves free, in place: muscle wall, subcutaneous fat, skin, outside, rest of the cavity."""
     rng = field.rng
     muscle_mm = habitus["muscle_mm"] * (1 + 0.45 * field(80))
     fat_mm = habitus["fat_mm"] * (1 + 0.35 * field(100))
@@ -145,13 +129,13 @@ def grow_body(
         fat_mm = fat_mm + habitus["breast_mm"] * side * high * front
     muscle_mm = np.maximum(muscle_mm, 1.0)
     fat_mm = np.maximum(fat_mm, 1.5)
-    free = (labels == 0) & ~cavity
-    wall = free & (hull_mm < muscle_mm)
-    skin = free & (hull_mm > muscle_mm + fat_mm)
-    air = free & (hull_mm > muscle_mm + fat_mm + rng.uniform(1.5, 3))
-    labels[skin] = SKIN
-    labels[air] = AIR
-    return wall
+    free = labels == 0
+    labels[free & cavity] = s.CAVITY_FILL
+    free &= ~cavity
+    labels[free] = s.WALL
+    labels[free & (hull_mm >= muscle_mm)] = s.SAT
+    labels[free & (hull_mm > muscle_mm + fat_mm)] = SKIN
+    labels[free & (hull_mm > muscle_mm + fat_mm + rng.uniform(1.5, 3))] = AIR
 
 
 def _arms(labels: np.ndarray, spacing: float, rng: np.random.Generator) -> None:
@@ -165,13 +149,15 @@ def _arms(labels: np.ndarray, spacing: float, rng: np.random.Generator) -> None:
     j0 = shape[1] * rng.uniform(0.45, 0.65)
     jj, ii = np.mgrid[: shape[1], : shape[2]].astype(np.float32)
     drift = rng.uniform(-0.15, 0.25)
+    fat = rng.uniform(4, 16) / spacing
     for edge, sign in ((body[0], -1), (body[-1], 1)):
         for k in range(shape[0]):
             at = edge + sign * (gap + radius + drift * (shape[0] - k) * 0.3)
             r2 = (jj - j0) ** 2 + (ii - at) ** 2
             arm = (r2 < radius**2) & (labels[k] == AIR)
             labels[k][arm] = ARM
-            labels[k][arm & (r2 > (radius - 6 / spacing) ** 2)] = SKIN
+            labels[k][arm & (r2 > (radius - fat) ** 2)] = s.SAT
+            labels[k][arm & (r2 > (radius - 2 / spacing) ** 2)] = SKIN
             labels[k][arm & (r2 < (11 / spacing) ** 2)] = ARM_BONE
 
 
@@ -194,7 +180,7 @@ def _contrast(rng: np.random.Generator) -> dict[str, float]:
             "soft": u(40, 110)}  # fmt: skip
 
 
-def tissue_hu(labels: np.ndarray, cavity: np.ndarray, wall: np.ndarray, depth: np.ndarray, field: Fields) -> np.ndarray:
+def tissue_hu(labels: np.ndarray, depth: np.ndarray, field: Fields) -> np.ndarray:
     """HU before the scanner, float32."""
     rng = field.rng
     u = rng.uniform
@@ -208,7 +194,7 @@ def tissue_hu(labels: np.ndarray, cavity: np.ndarray, wall: np.ndarray, depth: n
         s.SOFT: c["soft"], s.STOMACH: u(0, 50), s.BOWEL: u(0, 60), s.FLUID: u(-5, 25), s.PARASPINAL: muscle,
         s.MUSCLE: muscle, s.CARTILAGE: u(50, 150), s.CANAL: u(5, 45), s.CANAL_RIM: u(-70, 35), s.DISC: u(40, 115),
         s.RIB: u(0, 220), s.OTHER_BONE: marrow * u(0.4, 1.3), SKIN: u(-20, 60), AIR: -1000.0, ARM: muscle - 25,
-        ARM_BONE: u(300, 1100),
+        ARM_BONE: u(300, 1100), s.WALL: muscle, s.SAT: fat, s.CAVITY_FILL: fat,
     }  # fmt: skip
     for label, value in means.items():
         lut[label] = value
@@ -220,12 +206,9 @@ def tissue_hu(labels: np.ndarray, cavity: np.ndarray, wall: np.ndarray, depth: n
     hu = lut[labels]
 
     f5, f10, g10, f25 = field(max(5.0, 2 * field.spacing)), field(10), field(10), field(28)
-    free = labels == 0
-    filling = free & cavity
-    hu[free] = fat
+    wall, filling = labels == s.WALL, labels == s.CAVITY_FILL
     soft = filling & (f10 + 0.5 * g10 > np.quantile(f10[::4, ::4, ::4], u(0.25, 0.95)) * 1.1)
     hu[soft] = rng.choice([c["soft"], c["vessel"], 40.0])
-    hu[wall] = muscle
     layers = np.abs(np.sin(f25 * 3 + g10)) < u(0.05, 0.35)
     hu[wall & layers] = fat * u(0.4, 1)
     lung = labels == s.LUNG
@@ -305,10 +288,14 @@ def _fractures(seed: s.Seed, rng: np.random.Generator) -> list[int]:
     return [int(n) for n in rng.choice(seed.centreline[:, 0], rng.integers(1, 4))]
 
 
-def render_coarse(seed: s.Seed, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One scan at 4 mm: (HU int16, channel index uint8, spine coordinate float16), each (D, H, W)."""
-    spacing = COARSE_MM / 2
-    scale = np.clip(np.exp(rng.normal(-0.09, 0.11)) * np.exp(rng.normal(0, 0.05, 3)), 0.68, 1.25)
+def _pooled(a: np.ndarray) -> np.ndarray:
+    """Mean of blocks of two voxels a side."""
+    k, j, i = (n // 2 for n in a.shape)
+    return a.reshape(k, 2, j, 2, i, 2).mean((1, 3, 5))
+
+
+def _coarse_range(seed: s.Seed, rng: np.random.Generator) -> np.ndarray:
+    """Top and bottom of a scan, in the seed's k."""
     line = seed.centreline
     top_n, low_n = line[0, 0] - 1.5, line[-1, 0] + 1
     if top_n < 10:
@@ -320,50 +307,60 @@ def render_coarse(seed: s.Seed, rng: np.random.Generator) -> tuple[np.ndarray, n
     if upper < line[0, 0]:
         # above the map's end its last slice is repeated, a stand-in for the neck; no level is taught there
         spine_k[0] = line[0, 1] + (line[0, 0] - upper) * 15
+    if seed.hu is not None:
+        spine_k = np.clip(spine_k, 0, seed.labels.shape[0] - 1)
+    return spine_k
+
+
+def _coarse_grid(seed: s.Seed, habitus: dict[str, float], scale: np.ndarray, rng: np.random.Generator) -> Grid:
+    """Where a whole scan lies, at half the coarse spacing."""
+    spine_k = _coarse_range(seed, rng)
     length = max(60.0, (spine_k[0] - spine_k[1]) * s.SPACING_MM) * scale[0]
-    habitus = _habitus(rng)
-    margin = 2 * (habitus["muscle_mm"] + habitus["fat_mm"]) + rng.uniform(15, 70)
     mid = int(np.clip(spine_k.mean(), 0, seed.labels.shape[0] - 1))
-    hull = np.argwhere(seed.hull_mm[mid] < 0)
-    low, high = hull.min(0), hull.max(0)
+    if seed.hu is None:
+        body = np.argwhere(seed.hull_mm[mid] < 0)
+        margin = 2 * (habitus["muscle_mm"] + habitus["fat_mm"]) + rng.uniform(15, 70)
+    else:
+        body, margin = np.argwhere(seed.labels[mid] != AIR), rng.uniform(5, 50)
+    low, high = body.min(0), body.max(0)
     extent = (high - low) * s.SPACING_MM * scale[1:] + margin
     cells = [int(np.clip(np.ceil(length / 4), 24, 112)), *(int(np.clip(np.ceil(e / 4), 40, 104)) for e in extent)]
-    grid = Grid(
-        np.array([spine_k.mean(), *((low + high) / 2 + rng.normal(0, 6, 2))]), tuple(2 * n for n in cells), spacing
-    )
+    centre = np.array([spine_k.mean(), *((low + high) / 2 + rng.normal(0, 6, 2))])
+    return Grid(centre, (2 * cells[0], 2 * cells[1], 2 * cells[2]), COARSE_MM / 2)
+
+
+def render_coarse(seed: s.Seed, rng: np.random.Generator) -> Sample:
+    """One whole scan at 4 mm."""
+    scale = np.clip(np.exp(rng.normal(-0.09, 0.11)) * np.exp(rng.normal(0, 0.05, 3)), 0.68, 1.25)
+    if seed.hu is not None:
+        scale = np.clip(scale * 1.09, 0.8, 1.25)
+    habitus = _habitus(rng)
+    grid = _coarse_grid(seed, habitus, scale, rng)
     p = sample_positions(seed, grid, rng, scale, _fractures(seed, rng))
-    flat, _ = _gather(seed, p)
-    labels = seed.labels.ravel()[flat]
-    cavity = seed.cavity.ravel()[flat]
-    field = Fields(rng, grid.shape, spacing)
-    wall = grow_body(labels, cavity, seed.hull_mm.ravel()[flat].astype(np.float32), field, habitus)
-    if rng.random() < 0.15:
-        _arms(labels, spacing, rng)
-    depth = seed.bone_depth.ravel()[flat].astype(np.float32) * 0.1
-    hu = _kvp(tissue_hu(labels, cavity, wall, depth, field), rng.uniform(0.85, 1.2))
-    if rng.random() < 0.7:
-        put_table(hu, labels, spacing, rng)
-    if rng.random() < 0.08:
-        put_metal(hu, labels, spacing, rng)
-    hu = scan(hu, labels, spacing, rng, whole=True)
-    hu = hu.reshape(cells[0], 2, cells[1], 2, cells[2], 2).mean((1, 3, 5))
-    centre = [q.reshape(cells[0], 2, cells[1], 2, cells[2], 2).mean((1, 3, 5)) for q in p]
-    flat4, inside4 = _gather(seed, centre)
-    grown = labels[::2, ::2, ::2]
-    label4 = seed.labels.ravel()[flat4]
-    label4 = np.where((grown >= SKIN) & (grown <= ARM), grown, label4)
-    out = COARSE_LUT[label4]
-    inside = seed.cavity.ravel()[flat4] & (label4 < s.PARASPINAL)
-    out[inside & (out == COARSE_CHANNELS.index("body"))] = COARSE_CHANNELS.index("cavity")
-    level = seed.level.ravel()[flat4].copy()
-    level[(out < COARSE_CHANNELS.index("spinal_canal")) | ~inside4] = np.nan
-    return np.clip(hu, -1024, 3000).astype(np.int16), out, level
+    hu, labels, metal = _draw(seed, p, grid, rng, habitus, whole=True)
+    centre = [_pooled(q) for q in p]
+    flat, inside = _gather(seed, centre)
+    label = seed.labels.ravel()[flat]
+    if seed.hu is None:
+        grown = labels[::2, ::2, ::2]
+        # half a voxel away from its own label, a free voxel can meet an organ: then it is what lies between organs
+        between = np.where(seed.cavity.ravel()[flat], s.CAVITY_FILL, s.WALL).astype(np.uint8)
+        grown = np.where((grown >= SKIN) & (grown < s.BODY_BASE), grown, between)
+        label = np.where((label == 0) | (grown == AIR), grown, label)
+    else:
+        label[labels[::2, ::2, ::2] == AIR] = AIR
+    label[_pooled(metal) > METAL_SHARE] = METAL
+    out = coarse_classes(label, seed.cavity.ravel()[flat])
+    level = seed.level.ravel()[flat].copy()
+    level[~is_spine(out) | ~inside] = np.nan
+    ordinal = ORDINAL_LUT[label]
+    ordinal[~inside] = 0
+    centres = body_centres(centre, seed.centreline, COARSE_MM / s.SPACING_MM)
+    return Sample(_stored(_pooled(hu)), out, level, ordinal, centres)
 
 
-def render_fine(
-    seed: s.Seed, rng: np.random.Generator, shape: tuple[int, int, int] = (96, 88, 96)
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One box around the column at 1.5 mm: (HU int16, channel index uint8, spine coordinate float16)."""
+def render_fine(seed: s.Seed, rng: np.random.Generator, shape: tuple[int, int, int] = (96, 88, 96)) -> Sample:
+    """One box around the column at 1.5 mm."""
     line = seed.centreline
     wanted = rng.normal(18.5, 2.5) if rng.random() < 0.75 else rng.uniform(8, 24)
     ordinal = float(np.clip(wanted, line[0, 0], line[-1, 0]))
@@ -372,31 +369,90 @@ def render_fine(
     scale = np.clip(np.exp(rng.normal(-0.07, 0.1)) * np.exp(rng.normal(0, 0.05, 3)), 0.7, 1.25)
     grid = Grid(centre, shape, FINE_MM)
     p = sample_positions(seed, grid, rng, scale, _fractures(seed, rng))
+    hu, labels, metal = _draw(seed, p, grid, rng, _habitus(rng), whole=False)
+    flat, inside = _gather(seed, p)
+    labels[metal > METAL_SHARE] = METAL
+    out, ordinals, level = FINE_LUT[labels], ORDINAL_LUT[labels], seed.level.ravel()[flat]
+    hu[~inside], out[~inside], ordinals[~inside], level[~inside] = -1024, 0, 0, np.nan
+    return Sample(_stored(hu), out, level, ordinals, body_centres(p, line, FINE_MM / s.SPACING_MM))
+
+
+def _stored(hu: np.ndarray) -> np.ndarray:
+    return np.clip(hu, -1024, 3000).astype(np.int16)
+
+
+def _draw(
+    seed: s.Seed, p: list[np.ndarray], grid: Grid, rng: np.random.Generator, habitus: dict[str, float], whole: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """HU as scanned, labels, and the share of metal, on the drawing grid."""
     flat, inside = _gather(seed, p)
     labels = seed.labels.ravel()[flat]
-    cavity = seed.cavity.ravel()[flat]
-    field = Fields(rng, shape, FINE_MM)
-    wall = grow_body(labels, cavity, seed.hull_mm.ravel()[flat].astype(np.float32), field, _habitus(rng))
+    field = Fields(rng, grid.shape, grid.spacing)
+    metal = np.zeros(grid.shape, np.float32)
+    if seed.hu is not None:
+        for q, n in zip(p, seed.labels.shape, strict=True):
+            inside &= (q > -0.5) & (q < n - 0.5)
+        labels[~inside] = AIR
+        hu = _kvp(_sampled(seed.hu, p, inside), rng.uniform(0.92, 1.1))
+        return scan(hu, labels, grid.spacing, rng, whole=whole, mild=True), labels, metal
+    grow_body(labels, seed.cavity.ravel()[flat], seed.hull_mm.ravel()[flat].astype(np.float32), field, habitus)
+    if whole and rng.random() < 0.15:
+        _arms(labels, grid.spacing, rng)
     depth = seed.bone_depth.ravel()[flat].astype(np.float32) * 0.1
-    hu = _kvp(tissue_hu(labels, cavity, wall, depth, field), rng.uniform(0.85, 1.2))
+    hu = _kvp(tissue_hu(labels, depth, field), rng.uniform(0.85, 1.2))
     if rng.random() < 0.7:
-        put_table(hu, labels, FINE_MM, rng)
+        put_table(hu, labels, grid.spacing, rng)
     if rng.random() < 0.08:
-        put_metal(hu, labels, FINE_MM, rng)
-    hu = scan(hu, labels, FINE_MM, rng, whole=False)
-    out = FINE_LUT[labels]
-    hu[~inside] = -1024
-    out[~inside] = 0
-    return np.clip(hu, -1024, 3000).astype(np.int16), out, seed.level.ravel()[flat]
+        metal = put_metal(hu, labels, grid.spacing, rng)
+    return scan(hu, labels, grid.spacing, rng, whole=whole), labels, metal
 
 
-def load_seeds(folder: Path, kind: str) -> tuple[list[s.Seed], np.ndarray]:
-    """Seeds and how often each is drawn; only s0327 has the upper thoracic spine."""
+def _sampled(volume: np.ndarray, p: list[np.ndarray], inside: np.ndarray) -> np.ndarray:
+    """Trilinear values of ``volume`` at seed positions, float32; -1024 outside it."""
+    base = [np.clip(np.floor(q), 0, n - 2).astype(np.int32) for q, n in zip(p, volume.shape, strict=True)]
+    part = [np.clip(q - b, 0, 1).astype(np.float32) for q, b in zip(p, base, strict=True)]
+    plane, row = volume.shape[1] * volume.shape[2], volume.shape[2]
+    corner = base[0] * plane + base[1] * row + base[2]
+    values = volume.ravel()
+
+    def along_row(at: np.ndarray) -> np.ndarray:
+        first = values[at].astype(np.float32)
+        return first + part[2] * (values[at + 1] - first)
+
+    planes = []
+    for up in (0, plane):
+        first = along_row(corner + up)
+        planes.append(first + part[1] * (along_row(corner + (up + row)) - first))
+    return np.where(inside, planes[0] + part[0] * (planes[1] - planes[0]), np.float32(-1024))
+
+
+def load_seeds(
+    folder: Path, kind: str, real_share: float = 0.0, pseudo_share: float = 0.0
+) -> tuple[list[s.Seed], np.ndarray]:
+    """Every seed of ``folder`` that is drawn at all, and how often.
+
+    Seeds named ``real-*`` bring a CT of their own and share ``real_share`` evenly; those named ``pseudo-*`` are
+    rendered from label maps our own models made and share ``pseudo_share``; the published maps share the rest. Of
+    these only s0327 has the upper thoracic spine.
+
+    Raises:
+        ValueError: if no seed of the folder would be drawn.
+    """
     share = (0.75, 0.17, 0.08) if kind == "coarse" else (0.6, 0.25, 0.15)
-    weights = dict(zip(("s0327", "s0328", "spl"), share, strict=True))
-    found = [n for n in weights if (folder / f"{n}.npz").exists()]
-    w = np.array([weights[n] for n in found])
-    return [s.Seed.load(folder / f"{n}.npz") for n in found], w / w.sum()
+    published = dict(zip(("s0327", "s0328", "spl"), share, strict=True))
+    names = sorted(f.stem for f in folder.glob("*.npz"))
+    weights: dict[str, float] = {}
+    for prefix, part in (("real-", real_share), ("pseudo-", pseudo_share)):
+        group = [n for n in names if n.startswith(prefix)]
+        if part > 0:
+            weights |= {n: part / len(group) for n in group}
+    rest = {n: w for n, w in published.items() if n in names}
+    left = 1 - sum(weights.values())
+    weights |= {n: left * w / sum(rest.values()) for n, w in rest.items() if left > 1e-9}
+    if not weights:
+        raise ValueError(f"no seeds to draw from in {folder}")
+    w = np.array(list(weights.values()))
+    return [s.Seed.load(folder / f"{n}.npz") for n in weights], w / w.sum()
 
 
 def main() -> None:
@@ -407,22 +463,24 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=200)
     parser.add_argument("--count", type=int, default=10**9, help="samples to render before stopping")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--real-share", type=float, default=0.0, help="share of samples from seeds named real-*")
+    parser.add_argument("--pseudo-share", type=float, default=0.0, help="share of samples from seeds named pseudo-*")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds to rest after each sample")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    anatomies, weights = load_seeds(args.seeds, args.kind)
+    anatomies, weights = load_seeds(args.seeds, args.kind, args.real_share, args.pseudo_share)
     make = render_coarse if args.kind == "coarse" else render_fine
     for n in range(args.count):
         start = time.monotonic()
         rng = np.random.default_rng((args.seed, n))
-        hu, out, level = make(anatomies[rng.choice(len(anatomies), p=weights)], rng)
+        sample = make(anatomies[rng.choice(len(anatomies), p=weights)], rng)
         target = args.out / f"{n % args.slots:05d}.npz"
         partial = target.with_suffix(".part.npz")
-        np.savez(partial, hu=hu, classes=out, level=level)
+        np.savez(partial, **sample.arrays())
         os.replace(partial, target)
         if n < 5 or n % 50 == 0:
-            print(n, hu.shape, f"{time.monotonic() - start:.2f} s", flush=True)
+            print(n, sample.hu.shape, f"{time.monotonic() - start:.2f} s", flush=True)
         time.sleep(args.pause)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from models.training import seeds as s
 from scipy import ndimage as ndi
 from scipy.interpolate import CubicSpline
 
-SKIN, AIR, METAL, ARM_BONE, ARM = 40, 41, 42, 43, 44
+SKIN, AIR, METAL, ARM_BONE, ARM = 40, s.OUT, 42, 43, 44
 """Labels of what the renderer adds; below the vertebrae, above the seeds' own."""
 
 
@@ -52,8 +53,8 @@ def put_table(hu: np.ndarray, labels: np.ndarray, spacing: float, rng: np.random
     hu[air & shell_mask[None]] = rng.uniform(-300, 300)
 
 
-def put_metal(hu: np.ndarray, labels: np.ndarray, spacing: float, rng: np.random.Generator) -> None:
-    """Rods, wires or clips with streaks in their slices."""
+def put_metal(hu: np.ndarray, labels: np.ndarray, spacing: float, rng: np.random.Generator) -> np.ndarray:
+    """Rods, wires or clips with streaks in their slices, drawn into ``hu``; gives the share of metal, float32."""
     shape = np.array(hu.shape)
     field = np.zeros(hu.shape, np.float32)
     for _ in range(rng.integers(1, 5)):
@@ -64,14 +65,21 @@ def put_metal(hu: np.ndarray, labels: np.ndarray, spacing: float, rng: np.random
             at = np.rint(a + step * t).astype(int)
             if ((at >= 0) & (at < shape)).all() and labels[tuple(at)] != AIR:
                 field[tuple(at)] = 1
-    hu += 6000 * ndi.gaussian_filter(field, 0.8)
+    metal = ndi.gaussian_filter(field, 0.8)
+    hu += 6000 * metal
     rows = ndi.gaussian_filter(field, (0.5, 1.0, 40 / spacing)) - ndi.gaussian_filter(field, (0.5, 3, 40 / spacing))
     if rows.std() > 0:
         hu += rows / np.abs(rows).max() * rng.uniform(20, 350)
+    return np.clip(metal * 4, 0, 1)
 
 
-def scan(hu: np.ndarray, labels: np.ndarray, spacing: float, rng: np.random.Generator, whole: bool) -> np.ndarray:
-    """The scanner: slice thickness, kernel, noise, streaks, drift, field of view."""
+def scan(
+    hu: np.ndarray, labels: np.ndarray, spacing: float, rng: np.random.Generator, whole: bool, mild: bool = False
+) -> np.ndarray:
+    """The scanner: slice thickness, kernel, noise, streaks, drift, field of view (which makes ``labels`` AIR).
+
+    ``mild`` is for a CT that has been through a scanner already: less noise, no streaks, less drift.
+    """
     u = rng.uniform
     field = Fields(rng, hu.shape, spacing)
     slice_mm = float(rng.choice([1.0, 1.5, 2.0, 2.5, 3.0, 3.75, 5.0], p=[0.13, 0.08, 0.12, 0.17, 0.1, 0.12, 0.28]))
@@ -82,8 +90,13 @@ def scan(hu: np.ndarray, labels: np.ndarray, spacing: float, rng: np.random.Gene
     grain = u(0.2, 1.4) / spacing
     if grain > 0.3:
         noise = ndi.gaussian_filter(noise, (0.0 if step > 1 else 0.4, grain, grain), truncate=2.5)
-    noise *= u(3, 32) * (0.6 if whole else 1.0) * (1 + 0.5 * np.tanh(field(150))) / max(noise.std(), 1e-6)
-    if rng.random() < 0.3:
+    noise *= (
+        (u(0, 14) if mild else u(3, 32))
+        * (0.6 if whole else 1.0)
+        * (1 + 0.5 * np.tanh(field(150)))
+        / max(noise.std(), 1e-6)
+    )
+    if not mild and rng.random() < 0.3:
         streaks = ndi.gaussian_filter(rng.standard_normal(hu.shape, dtype=np.float32), (0.5, 0.7, 25 / spacing))
         noise += streaks / streaks.std() * u(0, 25) * (field(200) > u(0, 1.5))
     hu += noise
@@ -100,7 +113,7 @@ def scan(hu: np.ndarray, labels: np.ndarray, spacing: float, rng: np.random.Gene
             hu = taken[base] * (1 - part) + taken[base + 1] * part
     if rng.random() < 0.35:
         hu = hu + u(0.3, 1.0) * (hu - ndi.gaussian_filter(hu, (0, 1, 1), truncate=2.5))
-    hu = hu * u(0.97, 1.03) + u(-18, 18) + field(250) * u(0, 10)
+    hu = hu * u(0.97, 1.03) + (u(-10, 10) if mild else u(-18, 18) + field(250) * u(0, 10))
     if whole and rng.random() < 0.45:
         jj, ii = np.mgrid[: hu.shape[1], : hu.shape[2]]
         radius = u(165, 250) / spacing
