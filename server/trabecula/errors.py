@@ -143,6 +143,20 @@ class InvalidReport(InputError):
     remedy = "Send a report as this version writes it, or one of the same major version."
 
 
+class NoCasesFound(InputError):
+    """No evaluation case was found."""
+
+    code = "no-cases-found"
+    remedy = "Give a folder that holds case folders; docs/evaluation.md shows the layout."
+
+
+class InvalidCase(InputError):
+    """An evaluation case cannot be used."""
+
+    code = "invalid-case"
+    remedy = "Mend the case folder; docs/evaluation.md shows the layout."
+
+
 class ModelError(TrabeculaError):
     """A model cannot be used."""
 
@@ -154,6 +168,27 @@ class ModelChecksumMismatch(ModelError):
     """A model file does not match the sha256 in its manifest."""
 
     code = "model-checksum-mismatch"
+
+
+class LabelMapError(InputError):
+    """The label map does not fit the model."""
+
+    code = "label-map-unusable"
+    remedy = "Name every label of the model's dataset.json in the map, each with a target that exists here."
+
+
+class ModelImportError(InputError):
+    """The model folder cannot be imported."""
+
+    code = "model-import-failed"
+    remedy = "docs/nnunet.md lists what can be imported."
+
+
+class ExtraMissing(TrabeculaError):
+    """An optional part of the program is not installed."""
+
+    code = "extra-missing"
+    remedy = "Install the extra named here."
 
 
 class ClinicalDataError(TrabeculaError):
