@@ -197,9 +197,47 @@ def _upsample(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return a[np.ix_(*idx)]
 
 
-def complete(
-    name: str, labels: np.ndarray, vertebrae: dict[int, np.ndarray], rib: np.ndarray
-) -> dict[str, np.ndarray]:
+def body_centres(labels: np.ndarray) -> np.ndarray:
+    """(n, 4): ordinal, k, j, i of the centre of each vertebral body that the view does not cut, head to foot."""
+    centres = []
+    for n in range(1, 25):
+        at = np.argwhere(labels == BODY_BASE + n)
+        cut = len(at) == 0 or at[:, 0].max() >= labels.shape[0] - 2 or at[:, 0].min() <= 1
+        if not cut:
+            centres.append((n, *at.mean(0)))
+    return np.array(centres)
+
+
+def spine_coordinate(labels: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """float16: at and near the column, the ordinal of the nearest point of a spline through the bodies' centres."""
+    spline = CubicSpline(line[:, 0], line[:, 1:])
+    dense = np.arange(line[0, 0] - 1.5, line[-1, 0] + 1.5, 0.02)
+    ends = np.clip(dense, line[0, 0], line[-1, 0])
+    path = spline(ends) + (dense - ends)[:, None] * spline(ends, 1)
+    spine = ((labels >= CANAL) & (labels <= DISC)) | (labels >= BODY_BASE)
+    spine = ndi.binary_dilation(spine, iterations=2)
+    at = np.argwhere(spine)
+    level = np.full(labels.shape, np.nan, np.float16)
+    level[tuple(at.T)] = dense[cKDTree(path).query(at, workers=1)[1]]
+    return level
+
+
+def bone_depth(labels: np.ndarray) -> np.ndarray:
+    """uint8, 0.1 mm: depth below the surface of the bone the voxel belongs to."""
+    instances = np.where(labels >= POSTERIOR_BASE, labels - 32, labels)
+    same = bone_mask(labels)
+    for axis in range(3):
+        step = np.diff(instances.astype(np.int16), axis=axis) != 0
+        edge = [slice(None)] * 3
+        for part in (slice(None, -1), slice(1, None)):
+            edge[axis] = part
+            view = same[tuple(edge)]
+            view &= ~step
+    depth = ndi.distance_transform_edt(same) * SPACING_MM + 0.5 * SPACING_MM
+    return np.clip(np.where(bone_mask(labels), depth, 0) * 10, 0, 255).astype(np.uint8)
+
+
+def complete(name: str, labels: np.ndarray, vertebrae: dict[int, np.ndarray], rib: np.ndarray) -> dict[str, np.ndarray]:
     """Everything a renderer needs from a remapped map (uint8, no vertebrae), vertebra masks by ordinal, rib numbers."""
     ordinals = sorted(vertebrae)
     for n in ordinals:
@@ -214,34 +252,9 @@ def complete(
     for n in ordinals:
         labels[split_vertebra(vertebrae[n], canal)] = BODY_BASE + n
     grow_discs(labels, ordinals)
-    centres = []
-    for n in ordinals:
-        at = np.argwhere(labels == BODY_BASE + n)
-        cut = len(at) == 0 or at[:, 0].max() >= labels.shape[0] - 2 or at[:, 0].min() <= 1
-        if not cut:
-            centres.append((n, *at.mean(0)))
-    line = np.array(centres)
-    spline = CubicSpline(line[:, 0], line[:, 1:])
-    dense = np.arange(line[0, 0] - 1.5, line[-1, 0] + 1.5, 0.02)
-    ends = np.clip(dense, line[0, 0], line[-1, 0])
-    path = spline(ends) + (dense - ends)[:, None] * spline(ends, 1)
-    spine = ((labels >= CANAL) & (labels <= DISC)) | (labels >= BODY_BASE)
-    spine = ndi.binary_dilation(spine, iterations=2)
-    at = np.argwhere(spine)
-    level = np.full(labels.shape, np.nan, np.float16)
-    level[tuple(at.T)] = dense[cKDTree(path).query(at, workers=1)[1]]
-
-    instances = np.where(labels >= POSTERIOR_BASE, labels - 32, labels)
-    same = bone_mask(labels)
-    for axis in range(3):
-        step = np.diff(instances.astype(np.int16), axis=axis) != 0
-        edge = [slice(None)] * 3
-        for part in (slice(None, -1), slice(1, None)):
-            edge[axis] = part
-            view = same[tuple(edge)]
-            view &= ~step
-    depth = ndi.distance_transform_edt(same) * SPACING_MM + 0.5 * SPACING_MM
-    depth = np.where(bone_mask(labels), depth, 0)
+    line = body_centres(labels)
+    level = spine_coordinate(labels, line)
+    depth = bone_depth(labels)
 
     small = labels[::2, ::2, ::2]
     cavity = _closing((small >= LUNG) & (small <= FLUID), 7)
@@ -252,7 +265,7 @@ def complete(
     return {
         "labels": labels,
         "cavity": cavity,
-        "bone_depth": np.clip(depth * 10, 0, 255).astype(np.uint8),
+        "bone_depth": depth,
         "hull_mm": _upsample(hull_mm.astype(np.float16), labels.shape),
         "level": level,
         "centreline": line,
