@@ -17,6 +17,7 @@ class TissueRules:
     body_above_hu: float
     gas_below_hu: float
     bone_above_hu: float
+    max_marrow_mm2: float
     cartilage_above_hu: float
     slab_mm: float
     max_noise_hu: float
@@ -44,6 +45,7 @@ def tissue_rules(constants: ClinicalConstants) -> TissueRules:
         body_above_hu=number("composition.body_above"),
         gas_below_hu=number("composition.gas_below"),
         bone_above_hu=number("composition.bone_above"),
+        max_marrow_mm2=number("composition.max_marrow"),
         cartilage_above_hu=number("composition.cartilage_above"),
         slab_mm=number("composition.slab"),
         max_noise_hu=number("composition.max_noise"),

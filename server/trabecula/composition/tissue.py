@@ -165,7 +165,7 @@ def _classify(plane: Plane, body: BoolPlane, rules: TissueRules) -> TissueMap:
     hu, mm = plane.hu, plane.pixel_mm
     depth = distance_inside(body, mm)
     gas = body & (hu < rules.gas_below_hu)
-    bone, spine = _bone(plane, body, rules)
+    bone, spine = _bone(plane, body & (depth > rules.skin_mm), rules)
     inner = _inner(plane, gas & (depth > _GAS_DEPTH_MM), bone | spine, rules) & body
     inner |= _within_ribs(inner, bone, spine, mm) & body & ~bone & ~spine
     wall = body & ~inner & ~bone & ~spine
@@ -193,10 +193,16 @@ def _bone(plane: Plane, body: BoolPlane, rules: TissueRules) -> tuple[BoolPlane,
     bone = np.isin(plane.labels, _BONE)
     dense = body & (plane.hu > rules.bone_above_hu) & ~np.isin(plane.labels, _INNER)
     # Cortex is a ring: its filling is marrow, which has muscle's attenuation.
-    ring = ndi.binary_fill_holes(closed(dense, 1.5, plane.pixel_mm))
+    ring = _filled(closed(dense, 1.5, plane.pixel_mm), rules.max_marrow_mm2, plane.pixel_mm)
     bone = (bone & grown(ring, 1.5, plane.pixel_mm)) | ring
     spine = ndi.binary_fill_holes(closed(spine, 3.0, plane.pixel_mm))
     return bone & body & ~spine, np.asarray(spine)
+
+
+def _filled(mask: BoolPlane, max_hole_mm2: float, pixel_mm: tuple[float, float]) -> BoolPlane:
+    """The mask with its smaller holes filled. A wide one is no marrow: cables, or skin in a sharp kernel, ring it."""
+    holes = ndi.binary_fill_holes(mask) & ~mask
+    return np.asarray(mask | (holes & ~pieces(holes, max_hole_mm2, pixel_mm)))
 
 
 def _inner(plane: Plane, gas: BoolPlane, bone: BoolPlane, rules: TissueRules) -> BoolPlane:

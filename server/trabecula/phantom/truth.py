@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
 
 from trabecula.anatomy import Level, Structure
 from trabecula.phantom import extras, physics
@@ -26,6 +28,11 @@ COMPOSITION_LEVELS: Final = (Level.T11, Level.T12, Level.L1)
 _PIXEL_MM: Final = 0.6
 _FAT_OR_LEAN_HU: Final = -30.0
 """Half way between the phantom's fat and muscle; splits ideal, noise-free pixels."""
+_SOFT_BELOW_HU: Final = 150.0
+"""Upper end of muscle's attenuation window."""
+_LAYER_PIXELS: Final = 2
+"""Half the thickness of the thinnest muscle layer, in pixels of 0.6 mm."""
+_SECTORS: Final = 720
 DENSITY_DEFINITION: Final = (
     "vbmd_mg_cm3 is the K2HPO4 density an ideal single-energy QCT reads at 120 kVp behind 25 cm of water: "
     "HU(120 kVp, 25 cm) = s_K(120 kVp, 25 cm) * vbmd. mineral_mg_cm3 = vbmd - HU_marrow / s_K (same beam) is the "
@@ -171,7 +178,9 @@ def _areas(level: Level, z: float, canvas: Canvas) -> CompositionTruth:
     pixel_cm2 = (_PIXEL_MM / 10.0) ** 2
     fat = hu <= _FAT_OR_LEAN_HU
     paraspinal = labels == Structure.PARASPINAL_MUSCLE
-    muscle = paraspinal | (labels == Structure.SKELETAL_MUSCLE)
+    soft = hu <= _SOFT_BELOW_HU  # arches and ribs drawn over muscle keep its label at their rim
+    painted = (paraspinal | (labels == Structure.SKELETAL_MUSCLE)) & soft
+    muscle = painted & _within_outermost(painted & ~fat, labels != Structure.OUTSIDE)
     visceral = (labels == Structure.CAVITY) & fat & (hu >= -190.0)
     return CompositionTruth(
         level.value,
@@ -179,11 +188,26 @@ def _areas(level: Level, z: float, canvas: Canvas) -> CompositionTruth:
         float((muscle & ~fat).sum()) * pixel_cm2,
         float((paraspinal & ~fat).sum()) * pixel_cm2,
         float((muscle & fat).sum()) * pixel_cm2,
-        float((labels == Structure.SUBCUTANEOUS_FAT).sum()) * pixel_cm2,
+        float(((labels == Structure.SUBCUTANEOUS_FAT) | (painted & ~muscle & fat)).sum()) * pixel_cm2,
         float(visceral.sum()) * pixel_cm2,
         float(hu[muscle & ~fat].mean()),
         slice_water_equivalent_diameter_cm(canvas),
     )
+
+
+def _within_outermost(lean: npt.NDArray[np.bool_], body: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Pixels that have a layer of muscle between them and the skin, seen from the body's middle.
+
+    Layers thinner than 2 mm are aponeurosis here: fat under them, with no muscle outside, is subcutaneous.
+    """
+    layers = ndimage.binary_opening(lean, ndimage.generate_binary_structure(2, 1), iterations=_LAYER_PIXELS)
+    middle = np.argwhere(body).mean(axis=0)
+    down, across = np.ogrid[: lean.shape[0], : lean.shape[1]]
+    radius = np.hypot(down - middle[0], across - middle[1])
+    sector = ((np.arctan2(down - middle[0], across - middle[1]) + np.pi) / (2 * np.pi) * _SECTORS).astype(int)
+    outermost = np.zeros(_SECTORS + 1)
+    np.maximum.at(outermost, sector[layers], radius[layers])
+    return np.asarray(radius <= outermost[sector] + 1.0)
 
 
 def _triple(vector: np.typing.NDArray[np.float64]) -> tuple[float, float, float]:
