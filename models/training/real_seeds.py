@@ -17,6 +17,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from models.training import seeds as s
 from scipy import ndimage as ndi
+
 from trabecula.anatomy import BODY_LABEL_BASE, POSTERIOR_LABEL_BASE, Anatomy, Structure
 from trabecula.assets import models_dir
 from trabecula.imaging.limits import ImagingLimits
