@@ -5,7 +5,7 @@ Only the planes are resampled, never the volume.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -34,7 +34,7 @@ def build_views(
     volume: CtVolume,
     anatomy: Anatomy,
     vertebrae: Sequence[VertebraResult],
-    tissue: Callable[[int], TissueMap],
+    tissue: Mapping[int, TissueMap],
 ) -> tuple[View, ...]:
     """The sagittal view along the column, then an axial view at each of T11, T12, L1 that is in view.
 
@@ -42,7 +42,7 @@ def build_views(
         volume: CT on the canonical grid.
         anatomy: labels and vertebrae on the same grid.
         vertebrae: results whose ROIs are drawn.
-        tissue: tissue map (J, I) of an axial slice by its k index.
+        tissue: tissue maps (J, I) of axial slices by their k index, as composition measured them.
 
     Returns:
         No views when no vertebra is known.
@@ -104,7 +104,7 @@ def _axial(
     anatomy: Anatomy,
     vertebra: VertebraInstance,
     roi: TrabecularRoi | None,
-    tissue: Callable[[int], TissueMap],
+    tissue: Mapping[int, TissueMap],
 ) -> View:
     """The scan's own slice through the middle of a body, cropped to the patient."""
     geometry = volume.geometry
@@ -122,7 +122,7 @@ def _axial(
         level=vertebra.level,
         hu=volume.hu[index, rows, columns].copy(),
         labels=labels[rows, columns].copy(),
-        tissue=tissue(index)[rows, columns].copy(),
+        tissue=None if index not in tissue else tissue[index][rows, columns].copy(),
         pixel_mm=(j_mm, i_mm),
         marks=((vertebra.level.value, float(j) - rows.start, float(i) - columns.start),),
         roi_mask=None if roi is None else _roi_mask((roi,), geometry.index_to_lps(grid)),

@@ -18,7 +18,7 @@ from trabecula.bone.measure import measure_vertebrae
 from trabecula.calibration.calibrate import CalibrationModel, calibrate, load_calibration
 from trabecula.calibration.density import measure_density
 from trabecula.clinical import ClinicalConstants, load_constants
-from trabecula.composition.measure import measure_composition, tissue_map
+from trabecula.composition.measure import measure_levels
 from trabecula.evidence import build_views
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.imaging.read import read_study
@@ -106,13 +106,10 @@ def screen(
         vertebrae, density = measure_density(measured, calibration, study.acquisition, constants)
 
     with clock.stage(Stage.COMPOSITION):
-        composition = measure_composition(study.volume, anatomy, calibration, patient, constants)
-        views = build_views(
-            study.volume,
-            anatomy,
-            vertebrae,
-            lambda slice_index: tissue_map(study.volume, anatomy, slice_index, constants, calibration),
-        )
+        measured_levels = measure_levels(study.volume, anatomy, calibration, patient, constants)
+        composition = tuple(level.values for level in measured_levels)
+        tissue = {level.values.slice_index: level.tissue for level in measured_levels}
+        views = build_views(study.volume, anatomy, vertebrae, tissue)
 
     with clock.stage(Stage.ASSESSMENT):
         assessment = assess(density, vertebrae, composition, calibration, study.acquisition, patient, constants)

@@ -206,6 +206,10 @@ def composition() -> tuple[CompositionAtLevel, ...]:
         vat_sat_ratio=0.731,
         muscle_index_cm2_m2=31.4,
         truncated=False,
+        missing_area_cm2=0.0,
+        paraspinal_muscle_index_cm2_m2=13.9,
+        muscle_fat_by_share_cm2=9.8,
+        lean_muscle_attenuation_hu=47.2,
     )
     cut = replace(
         whole,
@@ -216,6 +220,8 @@ def composition() -> tuple[CompositionAtLevel, ...]:
         vat_sat_ratio=None,
         muscle_index_cm2_m2=None,
         truncated=True,
+        missing_area_cm2=18.3,
+        paraspinal_muscle_index_cm2_m2=None,
     )
     return (cut, whole)
 

@@ -19,6 +19,7 @@ class TissueRules:
     bone_above_hu: float
     max_marrow_mm2: float
     cartilage_above_hu: float
+    labelled_cartilage_above_hu: float
     slab_mm: float
     max_noise_hu: float
     smoothing_mm: tuple[float, ...]
@@ -30,6 +31,11 @@ class TissueRules:
     fascia_mm: float
     min_muscle_mm2: float
     truncation_contact_mm: float
+    fewest_outline: float
+    """Share of the outline that must be in view for an estimate of what is cut off."""
+    edge_mm: float
+    mixed_from: float
+    fewest_cm2: float
 
 
 def tissue_rules(constants: ClinicalConstants) -> TissueRules:
@@ -47,6 +53,7 @@ def tissue_rules(constants: ClinicalConstants) -> TissueRules:
         bone_above_hu=number("composition.bone_above"),
         max_marrow_mm2=number("composition.max_marrow"),
         cartilage_above_hu=number("composition.cartilage_above"),
+        labelled_cartilage_above_hu=number("composition.labelled_cartilage_above"),
         slab_mm=number("composition.slab"),
         max_noise_hu=number("composition.max_noise"),
         smoothing_mm=constants.numbers("composition.smoothing"),
@@ -58,6 +65,10 @@ def tissue_rules(constants: ClinicalConstants) -> TissueRules:
         fascia_mm=number("composition.fascia"),
         min_muscle_mm2=number("composition.min_muscle"),
         truncation_contact_mm=number("composition.truncation_contact"),
+        fewest_outline=number("composition.fewest_outline"),
+        edge_mm=number("composition.mixture.edge"),
+        mixed_from=number("composition.mixture.least_share"),
+        fewest_cm2=number("composition.mixture.fewest"),
     )
 
 

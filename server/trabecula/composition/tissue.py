@@ -90,6 +90,18 @@ def slab_plane(
     return Plane(hu, anatomy.labels[slice_index], (spacing[1], spacing[2]))
 
 
+@dataclass(frozen=True, eq=False)
+class TissuePlane:
+    """A classified plane, whole image. All arrays are (J, I)."""
+
+    plane: Plane
+    """Attenuation as measured in the slab, before any smoothing."""
+    body: BoolPlane
+    tissue: TissueMap
+    noise_hu: float
+    """Noise of the image that was classified."""
+
+
 def tissue_map(
     volume: CtVolume,
     anatomy: Anatomy,
@@ -110,23 +122,24 @@ def tissue_map(
         (J, I) :class:`Tissue` values.
     """
     rules = tissue_rules(constants)
-    return tissue_of(slab_plane(volume, anatomy, slice_index, rules, calibration), rules)
+    return classify_plane(slab_plane(volume, anatomy, slice_index, rules, calibration), rules).tissue
 
 
-def tissue_of(plane: Plane, rules: TissueRules, body: BoolPlane | None = None) -> TissueMap:
-    """Muscle and fat of one plane; see :func:`tissue_map`. ``body`` spares finding the outline again."""
+def classify_plane(plane: Plane, rules: TissueRules) -> TissuePlane:
+    """Muscle and fat of one plane; see :func:`tissue_map`."""
     found = np.zeros(plane.hu.shape, dtype=np.uint8)
-    body = body_outline(plane, rules) if body is None else body
+    body = body_outline(plane, rules)
     if not body.any():
-        return found
+        return TissuePlane(plane, body, found, 0.0)
     box = ndi.find_objects(body.astype(np.uint8))[0]
     cut = Plane(plane.hu[box], plane.labels[box], plane.pixel_mm)
-    found[box] = _classify(_calmed(cut, body[box], rules), body[box], rules)
-    return found
+    calm, noise_hu = _calmed(cut, body[box], rules)
+    found[box] = _classify(calm, body[box], rules)
+    return TissuePlane(plane, body, found, noise_hu)
 
 
-def _calmed(plane: Plane, body: BoolPlane, rules: TissueRules) -> Plane:
-    """The plane smoothed as little as brings its noise under ``max_noise_hu``.
+def _calmed(plane: Plane, body: BoolPlane, rules: TissueRules) -> tuple[Plane, float]:
+    """The plane smoothed as little as brings its noise under ``max_noise_hu``, and the noise that is left.
 
     In sharp kernels and at low dose noise is wider than the windows, and fat breaks up into specks of muscle.
     """
@@ -135,9 +148,10 @@ def _calmed(plane: Plane, body: BoolPlane, rules: TissueRules) -> Plane:
         sigma = [sigma_mm / mm for mm in plane.pixel_mm]
         hu = plane.hu if sigma_mm == 0.0 else ndi.gaussian_filter(plane.hu, sigma, truncate=3.0)
         calm = Plane(hu, plane.labels, plane.pixel_mm)
-        if _noise_hu(calm, inside) <= rules.max_noise_hu:
-            return calm
-    return calm
+        noise_hu = _noise_hu(calm, inside)
+        if noise_hu <= rules.max_noise_hu:
+            break
+    return calm, noise_hu
 
 
 def _noise_hu(plane: Plane, inside: BoolPlane) -> float:
@@ -266,7 +280,8 @@ def _between_ends(mask: BoolPlane) -> BoolPlane:
 def _cartilage(plane: Plane, bone: BoolPlane, rules: TissueRules) -> BoolPlane:
     """Costal cartilage: denser than muscle over its whole width, in front of the spine."""
     smooth = ndi.gaussian_filter(plane.hu, [1.5 / mm for mm in plane.pixel_mm])
-    core = (smooth > rules.cartilage_above_hu) & (plane.hu <= rules.bone_above_hu) & ~bone
+    labelled = np.isin(plane.labels, _BONE) & (smooth > rules.labelled_cartilage_above_hu)
+    core = ((smooth > rules.cartilage_above_hu) | labelled) & (plane.hu <= rules.bone_above_hu) & ~bone
     front = np.zeros(plane.hu.shape, dtype=bool)
     front[: int(plane.hu.shape[0] * 0.6)] = True
     return grown(opened(core & front, 1.5, plane.pixel_mm), 1.5, plane.pixel_mm)

@@ -559,7 +559,7 @@ class Calibration(_message.Message):
     def __init__(self, method: _Optional[_Union[CalibrationMethod, str]] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., gain: _Optional[float] = ..., offset_hu: _Optional[float] = ..., gain_variance: _Optional[float] = ..., offset_variance_hu2: _Optional[float] = ..., gain_offset_covariance_hu: _Optional[float] = ..., slope_hu_per_mg_cm3: _Optional[float] = ..., slope_standard_uncertainty: _Optional[float] = ..., effective_kvp: _Optional[float] = ..., water_equivalent_diameter_cm: _Optional[float] = ..., contrast_enhanced: _Optional[bool] = ..., contrast_evidence: _Optional[str] = ..., contrast_correction_hu: _Optional[float] = ..., contrast_standard_uncertainty_hu: _Optional[float] = ..., references: _Optional[_Iterable[_Union[ReferenceMeasurement, _Mapping]]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., marrow_correction_hu: _Optional[float] = ..., marrow_standard_uncertainty_hu: _Optional[float] = ..., to_120kvp_gain: _Optional[float] = ..., to_120kvp_offset_hu: _Optional[float] = ...) -> None: ...
 
 class CompositionAtLevel(_message.Message):
-    __slots__ = ("level", "slice_index", "muscle_area_cm2", "muscle_attenuation_hu", "paraspinal_muscle_area_cm2", "paraspinal_muscle_attenuation_hu", "imat_area_cm2", "sat_area_cm2", "vat_area_cm2", "vat_sat_ratio", "muscle_index_cm2_m2", "truncated")
+    __slots__ = ("level", "slice_index", "muscle_area_cm2", "muscle_attenuation_hu", "paraspinal_muscle_area_cm2", "paraspinal_muscle_attenuation_hu", "imat_area_cm2", "sat_area_cm2", "vat_area_cm2", "vat_sat_ratio", "muscle_index_cm2_m2", "truncated", "missing_area_cm2", "paraspinal_muscle_index_cm2_m2", "muscle_fat_by_share_cm2", "lean_muscle_attenuation_hu")
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     SLICE_INDEX_FIELD_NUMBER: _ClassVar[int]
     MUSCLE_AREA_CM2_FIELD_NUMBER: _ClassVar[int]
@@ -572,6 +572,10 @@ class CompositionAtLevel(_message.Message):
     VAT_SAT_RATIO_FIELD_NUMBER: _ClassVar[int]
     MUSCLE_INDEX_CM2_M2_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    MISSING_AREA_CM2_FIELD_NUMBER: _ClassVar[int]
+    PARASPINAL_MUSCLE_INDEX_CM2_M2_FIELD_NUMBER: _ClassVar[int]
+    MUSCLE_FAT_BY_SHARE_CM2_FIELD_NUMBER: _ClassVar[int]
+    LEAN_MUSCLE_ATTENUATION_HU_FIELD_NUMBER: _ClassVar[int]
     level: Level
     slice_index: int
     muscle_area_cm2: float
@@ -584,7 +588,11 @@ class CompositionAtLevel(_message.Message):
     vat_sat_ratio: float
     muscle_index_cm2_m2: float
     truncated: bool
-    def __init__(self, level: _Optional[_Union[Level, str]] = ..., slice_index: _Optional[int] = ..., muscle_area_cm2: _Optional[float] = ..., muscle_attenuation_hu: _Optional[float] = ..., paraspinal_muscle_area_cm2: _Optional[float] = ..., paraspinal_muscle_attenuation_hu: _Optional[float] = ..., imat_area_cm2: _Optional[float] = ..., sat_area_cm2: _Optional[float] = ..., vat_area_cm2: _Optional[float] = ..., vat_sat_ratio: _Optional[float] = ..., muscle_index_cm2_m2: _Optional[float] = ..., truncated: _Optional[bool] = ...) -> None: ...
+    missing_area_cm2: float
+    paraspinal_muscle_index_cm2_m2: float
+    muscle_fat_by_share_cm2: float
+    lean_muscle_attenuation_hu: float
+    def __init__(self, level: _Optional[_Union[Level, str]] = ..., slice_index: _Optional[int] = ..., muscle_area_cm2: _Optional[float] = ..., muscle_attenuation_hu: _Optional[float] = ..., paraspinal_muscle_area_cm2: _Optional[float] = ..., paraspinal_muscle_attenuation_hu: _Optional[float] = ..., imat_area_cm2: _Optional[float] = ..., sat_area_cm2: _Optional[float] = ..., vat_area_cm2: _Optional[float] = ..., vat_sat_ratio: _Optional[float] = ..., muscle_index_cm2_m2: _Optional[float] = ..., truncated: _Optional[bool] = ..., missing_area_cm2: _Optional[float] = ..., paraspinal_muscle_index_cm2_m2: _Optional[float] = ..., muscle_fat_by_share_cm2: _Optional[float] = ..., lean_muscle_attenuation_hu: _Optional[float] = ...) -> None: ...
 
 class Driver(_message.Message):
     __slots__ = ("domain", "statement", "value", "unit", "cutoff", "source")
