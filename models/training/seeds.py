@@ -23,7 +23,7 @@ SPACING_MM = 1.5
 PAD_MM = 60.0
 
 LUNG, TRACHEA, HEART, AORTA, VEIN, ARTERY, PORTAL, LIVER, SPLEEN, KIDNEY = range(1, 11)
-SOFT, STOMACH, BOWEL, FLUID, PARASPINAL, MUSCLE, RIB, OTHER_BONE = range(11, 19)
+SOFT, STOMACH, BOWEL, FLUID, PARASPINAL, MUSCLE, RIB, OTHER_BONE, S1 = range(11, 20)
 CARTILAGE, CANAL, CANAL_RIM, DISC = 20, 21, 22, 23
 OUT, WALL, SAT, CAVITY_FILL = 41, 45, 46, 47
 """Only in seeds that bring a CT of their own: outside, skeletal muscle, subcutaneous fat, cavity with no finer name."""
@@ -49,7 +49,8 @@ TOTALSEG_GROUPS: dict[int, tuple[str, ...]] = {
     PARASPINAL: ("autochthon",),
     MUSCLE: ("iliopsoas", "gluteus"),
     RIB: ("rib_",),
-    OTHER_BONE: ("sternum", "clavicula", "scapula", "humerus", "hip", "sacrum", "femur", "skull", "vertebrae_S1"),
+    OTHER_BONE: ("sternum", "clavicula", "scapula", "humerus", "hip", "sacrum", "femur", "skull"),
+    S1: ("vertebrae_S1",),
     CARTILAGE: ("costal_cartilages",),
     CANAL: ("spinal_cord",),
 }
@@ -105,7 +106,7 @@ class Seed:
 
 
 def bone_mask(labels: np.ndarray) -> np.ndarray:
-    return (labels == RIB) | (labels == OTHER_BONE) | (labels >= BODY_BASE)
+    return ((labels >= RIB) & (labels <= S1)) | (labels >= BODY_BASE)
 
 
 def split_vertebra(mask: np.ndarray, canal: np.ndarray) -> np.ndarray:
