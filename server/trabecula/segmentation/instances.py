@@ -105,13 +105,19 @@ def find_segments(profile: Profile, settings: ColumnSettings) -> tuple[Segment, 
     return tuple(segments)
 
 
-def unsupported_share(profile: Profile, segments: Sequence[Segment], settings: ColumnSettings) -> float:
-    """Share of the discs between segments that lie where there is next to no evidence of one."""
+def cuts_seen(profile: Profile, segments: Sequence[Segment], settings: ColumnSettings) -> tuple[bool, ...]:
+    """For each segment whether there is evidence of the disc below it; True where the column ends instead."""
     cuts = [round(segment.foot_mm) for segment in segments if segment.cut_foot]
     if not cuts:
-        return 0.0
-    evidence = profile.disc[cuts]
-    return float(np.mean(evidence < settings.min_disc_evidence * np.quantile(evidence, 0.75)))
+        return (True,) * len(segments)
+    least = settings.min_disc_evidence * float(np.quantile(profile.disc[cuts], 0.75))
+    return tuple(not s.cut_foot or bool(profile.disc[round(s.foot_mm)] >= least) for s in segments)
+
+
+def unsupported_share(profile: Profile, segments: Sequence[Segment], settings: ColumnSettings) -> float:
+    """Share of the discs between segments that lie where there is next to no evidence of one."""
+    cuts = sum(segment.cut_foot for segment in segments)
+    return cuts_seen(profile, segments, settings).count(False) / cuts if cuts else 0.0
 
 
 def expected_spacing(profile: Profile, settings: ColumnSettings) -> FloatArray:

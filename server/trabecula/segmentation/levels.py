@@ -1,35 +1,30 @@
 """Which vertebra is which: names for the whole column at once.
 
-Vertebrae form an unbroken sequence, so one number, the ordinal of the topmost vertebra, names them all. Each value
-of it is scored by independent evidence: the model's spine coordinate, the lowest and the highest attached rib. The
-posterior over that number is the confidence. Ribs are counted where they attach, not by length.
+Vertebrae form an ordered sequence, counted from C1. What is seen along it (the model's spine coordinate, the highest
+and lowest rib, the ends of the lungs, the sacrum, the sizes) is put together over every way a person may be built
+(11 or 13 pairs of ribs, a cervical rib, a sacralised L5, a lumbarised S1) and over miscounts. The posterior is the
+confidence. A level that the scan cannot tell is said to be not sure, with what else it may be and why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from trabecula.anatomy import Level
 from trabecula.geometry import FloatArray
+from trabecula.segmentation.landmarks import Landmarks
+from trabecula.segmentation.level_evidence import ORDINALS, Sign, SignKind, VertebraEvidence, find_signs
+from trabecula.segmentation.level_words import Alternative, describe
+from trabecula.segmentation.sequence import Posterior, chain_posterior
 from trabecula.segmentation.settings import LevelSettings
+from trabecula.segmentation.variants import Variant
 
-_T1, _T12 = Level.T1.ordinal, Level.T12.ordinal
-_FIRST, _LAST = 1, len(Level)
-
-
-@dataclass(frozen=True)
-class VertebraEvidence:
-    """What is known of one vertebra before it has a name; the list runs head to foot."""
-
-    coordinate: float | None
-    """Level ordinal by the model's spine coordinate."""
-    rib_volume_mm3: tuple[float, float]
-    """Rib beside the body, on the patient's right and left."""
-    whole: bool
-    """Both discs are in view."""
+_LAST = len(Level)
+_LANDMARK_KINDS = frozenset({SignKind.LOWEST_RIB, SignKind.HIGHEST_RIB})
 
 
 @dataclass(frozen=True)
@@ -39,102 +34,153 @@ class Naming:
     ordinals: tuple[int, ...]
     """May run past the last lumbar vertebra (24) when the sacrum is in view."""
     confidence: tuple[float, ...]
+    """Probability that each name is right."""
     sentences: tuple[str, ...]
     consistent: bool
     """False when the coordinates do not rise by about one a vertebra and no rib tells the level either."""
+    alternatives: tuple[Alternative, ...] = ()
+    """What the vertebra nearest to T12 may be instead, likeliest first."""
 
 
-def name_levels(vertebrae: Sequence[VertebraEvidence], settings: LevelSettings) -> Naming:
+def name_levels(
+    vertebrae: Sequence[VertebraEvidence], settings: LevelSettings, landmarks: Landmarks | None = None
+) -> Naming:
     """Name a column of at least one vertebra."""
+    landmarks = landmarks or Landmarks()
+    variants, prior = zip(*settings.variants.table(), strict=True)
+    signs = find_signs(vertebrae, landmarks, variants, settings)
+    emission = np.zeros((len(variants), len(vertebrae), len(ORDINALS)))
+    for sign in signs:
+        emission[:, sign.index] += sign.log_likelihood
+    found = chain_posterior(np.log(prior), emission, step_probability(vertebrae, settings))
+    top = _best_top(found, settings)
     count = len(vertebrae)
-    tops = np.arange(_FIRST, _LAST + 1, dtype=np.float64)
-    coordinate, notes = _coordinate_evidence(vertebrae, tops, settings)
-    ribs, rib_notes = _rib_evidence(vertebrae, tops, settings)
-    total = coordinate + ribs
-    weight = np.exp(total - total.max())
-    posterior = weight / weight.sum()
-    best = int(posterior.argmax())
-    ordinals = tuple(int(tops[best]) + n for n in range(count))
+    ordinals = tuple(top + n for n in range(count))
+    confidence = tuple(float(found.marginal[n, top + n - 1]) for n in range(count))
+    centre = int(np.argmin(np.abs(np.array(ordinals) - Level.T12.ordinal)))
+    alternatives = _alternatives(found, signs, variants, ordinals, centre, settings)
+    sentences = describe(ordinals, confidence, centre, signs, _unusual(found, variants, settings), alternatives)
     residual, slope = _residuals(vertebrae, ordinals, settings)
-    local = np.exp(-np.maximum(0.0, np.abs(residual) - settings.max_residual))
-    confidence = tuple(float(posterior[best] * factor) for factor in local)
-    named = [_name(n) for n in ordinals]
-    sentences = [
-        f"{count} vertebrae in sequence, {named[0]} to {named[-1]}; probability of this numbering "
-        f"{posterior[best]:.2f}.",
-        *notes,
-        *(f"{note} ({named[index]} in this numbering)." for index, note in rib_notes),
+    consistent = bool(_LANDMARK_KINDS & {s.kind for s in signs}) or _is_consistent(vertebrae, residual, slope, settings)
+    return Naming(ordinals, confidence, sentences, consistent, alternatives)
+
+
+def step_probability(vertebrae: Sequence[VertebraEvidence], settings: LevelSettings) -> FloatArray:
+    """(N - 1, 3) probability that the ordinal rises by 0, 1 or 2 below each vertebra.
+
+    A vertebra as long as two of its neighbours may hold two, two that are together as long as one may be one; a disc
+    that is not seen makes the latter likelier. Jumps of the coordinate say the same, weakly.
+    """
+    count = len(vertebrae)
+    out = np.empty((max(0, count - 1), 3))
+    jumps = _coordinate_jumps(vertebrae)
+    for n in range(count - 1):
+        missed = doubled = settings.miscount
+        here, below = vertebrae[n].length_mm, vertebrae[n + 1].length_mm
+        near = [
+            v.length_mm for v in (*vertebrae[max(0, n - 2) : n], *vertebrae[n + 2 : n + 4]) if v.length_mm is not None
+        ]
+        if here is not None and len(near) >= 2:
+            typical = float(np.median(near))
+            missed *= _ratio(np.log(here / typical), np.log(2.0), settings.miscount_log_sd)
+            if below is not None:
+                doubled *= _ratio(
+                    np.log((here + below) / typical) - np.log(2.0), -np.log(2.0), settings.miscount_log_sd
+                )
+        if not vertebrae[n].cut_seen:
+            doubled *= settings.unseen_disc_factor
+        missed *= _bounded(np.exp(settings.jump_weight * (jumps[n] - 0.5)))
+        doubled *= _bounded(np.exp(settings.jump_weight * (-jumps[n] - 0.5)))
+        missed, doubled = (p / (1 + p) for p in (missed, doubled))
+        regular = 1 - 0.5 * (missed + doubled)
+        total = missed + doubled + regular
+        out[n] = doubled / total, regular / total, missed / total
+    return out
+
+
+def _ratio(seen: float, shifted: float, sd: float) -> float:
+    """How much likelier a value is about ``shifted`` than about zero, within bounds."""
+    return float(np.exp(np.clip((seen**2 - (seen - shifted) ** 2) / (2 * sd**2), -3.0, 6.0)))
+
+
+def _bounded(factor: float) -> float:
+    return float(np.clip(factor, 0.3, 5.0))
+
+
+def _coordinate_jumps(vertebrae: Sequence[VertebraEvidence]) -> FloatArray:
+    """Rise of the coordinate below each vertebra beyond the column's own usual rise, in vertebrae; 0 where unknown."""
+    out = np.zeros(max(0, len(vertebrae) - 1))
+    steps = [
+        None if a.coordinate is None or b.coordinate is None else b.coordinate - a.coordinate
+        for a, b in pairwise(vertebrae)
     ]
-    consistent = bool(rib_notes) or _is_consistent(vertebrae, residual, slope, settings)
-    return Naming(ordinals, confidence, tuple(sentences), consistent)
+    known = [step for step in steps if step is not None]
+    if len(known) < 3:
+        return out
+    usual = max(0.5, float(np.median(known)))
+    for n, step in enumerate(steps):
+        if step is not None:
+            out[n] = step / usual - 1.0
+    return out
 
 
-def _name(ordinal: int) -> str:
-    return Level.from_ordinal(ordinal).value if ordinal <= _LAST else "sacrum"
+def _best_top(found: Posterior, settings: LevelSettings) -> int:
+    """Ordinal of the topmost vertebra with which most vertebrae are named right; those of interest count more."""
+    count = len(found.marginal)
+    wanted = np.isin(ORDINALS, [level.ordinal for level in settings.counted_levels])
+    weight = 1.0 + settings.counted_weight * found.marginal[:, wanted].sum(axis=1)
+    rows = np.arange(count)
+    score = [
+        float((weight * found.marginal[rows, np.minimum(top - 1 + rows, len(ORDINALS) - 1)]).sum())
+        if top - 1 + count <= len(ORDINALS)
+        else -1.0
+        for top in range(1, _LAST + 1)
+    ]
+    return int(np.argmax(score)) + 1
 
 
-def _coordinate_evidence(
-    vertebrae: Sequence[VertebraEvidence], tops: FloatArray, settings: LevelSettings
-) -> tuple[FloatArray, list[str]]:
-    """Log likelihood of each numbering. Errors of neighbours share a part (the bias of the scan), so more
-    vertebrae make the mean better only down to that bias."""
-    starts = [v.coordinate - n for n, v in enumerate(vertebrae) if v.coordinate is not None]
-    if not starts:
-        return np.zeros(len(tops)), ["The model gives no spine coordinate."]
-    middle = float(np.median(starts))
-    spread = 1.4826 * float(np.median(np.abs(np.array(starts) - middle)))
-    # What the vertebrae disagree by is no independent noise: a model that is wrong is wrong over long stretches.
-    variance = settings.coordinate_bias_sd**2 + settings.coordinate_noise_sd**2 / len(starts) + spread**2
-    density = np.exp(-0.5 * (tops - middle) ** 2 / variance)
-    density /= max(float(density.sum()), 1e-12)
-    likelihood = (1 - settings.coordinate_outlier) * density + settings.coordinate_outlier / len(tops)
-    note = (
-        f"Spine coordinate of {len(starts)} vertebrae: {abs(middle - round(middle)):.2f} levels from the nearest "
-        f"numbering, {spread:.2f} levels of spread among them."
-    )
-    return np.log(likelihood), [note]
+def _unusual(found: Posterior, variants: Sequence[Variant], settings: LevelSettings) -> tuple[str, float] | None:
+    """How the patient is built if more likely than not in some way out of the ordinary."""
+    share = found.joint[:, 0].sum(axis=1)
+    best = int(share.argmax())
+    if not variants[best].words or share[best] < settings.unusual_probability:
+        return None
+    return variants[best].words, float(share[best])
 
 
-def attached_ribs(vertebra: VertebraEvidence, settings: LevelSettings) -> bool:
-    """Whether a rib is attached, on one side or both."""
-    return sum(vertebra.rib_volume_mm3) >= settings.rib_volume_mm3
+def _alternatives(
+    found: Posterior,
+    signs: Sequence[Sign],
+    variants: Sequence[Variant],
+    ordinals: Sequence[int],
+    centre: int,
+    settings: LevelSettings,
+) -> tuple[Alternative, ...]:
+    """Other names of the vertebra at ``centre``, with what the patient would be like and what fits them better."""
+    out = []
+    share = found.joint[:, 0].sum(axis=1)
+    for column in np.argsort(-found.marginal[centre]):
+        probability, ordinal = float(found.marginal[centre, column]), int(ORDINALS[column])
+        if probability < settings.alternative_probability:
+            break
+        if ordinal == ordinals[centre]:
+            continue
+        here = found.joint[:, centre, column] / found.joint[:, centre, column].sum()
+        likely = max((n for n, v in enumerate(variants) if v.words), key=lambda n: here[n])
+        shift = ordinal - ordinals[centre]
+        better = tuple(s.kind for s in signs if _fits_better(s, ordinals[s.index], shift, share, here))
+        words = variants[likely].words if here[likely] >= settings.unusual_reason else ""
+        out.append(Alternative(ordinal, probability, words, better))
+    return tuple(out)
 
 
-def _rib_evidence(
-    vertebrae: Sequence[VertebraEvidence], tops: FloatArray, settings: LevelSettings
-) -> tuple[FloatArray, list[tuple[int, str]]]:
-    """Log likelihood of each numbering by the lowest and the highest vertebra with ribs, where one without is next."""
-    ribs = [attached_ribs(v, settings) for v in vertebrae]
-    score = np.zeros(len(tops))
-    notes: list[tuple[int, str]] = []
-    lowest = _lowest(ribs)
-    if lowest is not None and lowest + 1 < len(ribs) and vertebrae[lowest + 1].whole:
-        both = min(vertebrae[lowest].rib_volume_mm3) >= settings.rib_side_volume_mm3
-        score += _log_near(tops + lowest - _T12, settings.lowest_rib if both else settings.lowest_rib_one_side)
-        notes.append((lowest, f"Lowest attached rib ({'both sides' if both else 'one side'})"))
-    highest = _lowest(ribs[::-1])
-    if highest is not None and highest + 1 < len(ribs) and vertebrae[len(ribs) - 2 - highest].whole:
-        index = len(ribs) - 1 - highest
-        score += _log_near(tops + index - _T1, settings.highest_rib)
-        notes.append((index, "Highest attached rib"))
-    return score, notes
-
-
-def _lowest(ribs: Sequence[bool]) -> int | None:
-    """Last of the ribbed vertebrae; a single one cut off from the others by two bare ones does not count."""
-    indices = [n for n, rib in enumerate(ribs) if rib]
-    while len(indices) >= 2 and indices[-1] - indices[-2] > 2:
-        indices.pop()
-    return indices[-1] if len(indices) >= 2 else None
-
-
-def _log_near(error: FloatArray, probability: tuple[float, float, float]) -> FloatArray:
-    """Log probability that a sign is seen ``error`` levels below where it belongs; a small rest everywhere else."""
-    rest = max(1e-3, (1 - sum(probability)) / 4)
-    out = np.full(error.shape, rest)
-    for offset, value in zip((-1, 0, 1), probability, strict=True):
-        out[error == offset] = value
-    return np.asarray(np.log(out))
+def _fits_better(sign: Sign, ordinal: int, shift: int, share: FloatArray, share_if: FloatArray) -> bool:
+    """Whether a sign is markedly likelier in a numbering shifted by some levels, each with its own variants."""
+    if not 1 <= ordinal + shift <= len(ORDINALS):
+        return False
+    likelihood = np.exp(np.broadcast_to(sign.log_likelihood, (len(share), len(ORDINALS))))
+    taken, other = share @ likelihood[:, ordinal - 1], share_if @ likelihood[:, ordinal + shift - 1]
+    return bool(other > 1.5 * taken)
 
 
 def _residuals(

@@ -23,9 +23,19 @@ from trabecula.outcome import Notice, Refusal, RefusalCode, Severity, Stage
 from trabecula.progress import ProgressListener
 from trabecula.segmentation.body import BodyMask, find_body
 from trabecula.segmentation.column import Column, find_column
-from trabecula.segmentation.instances import Profile, Segment, column_profile, find_segments, unsupported_share
+from trabecula.segmentation.instances import (
+    Profile,
+    Segment,
+    column_profile,
+    cuts_seen,
+    find_segments,
+    unsupported_share,
+)
 from trabecula.segmentation.labels import Cleaned, scan_labels
-from trabecula.segmentation.levels import Naming, VertebraEvidence, name_levels
+from trabecula.segmentation.landmarks import find_landmarks
+from trabecula.segmentation.level_evidence import VertebraEvidence
+from trabecula.segmentation.level_words import level_name
+from trabecula.segmentation.levels import Naming, name_levels
 from trabecula.segmentation.predict import Prediction, Predictor
 from trabecula.segmentation.resample import Grid, Triple, resample_hu, scan_directions
 from trabecula.segmentation.ribs import rib_volumes_mm3
@@ -95,11 +105,18 @@ def _read_spine(
     if not segments:
         return None
     ribs = rib_volumes_mm3(coarse, column, segments)
+    seen = cuts_seen(profile, segments, settings.column)
     evidence = [
-        VertebraEvidence(_segment_level(profile, segment), rib, segment.cut_head and segment.cut_foot)
-        for segment, rib in zip(segments, ribs, strict=True)
+        VertebraEvidence(
+            coordinate=_segment_level(profile, segment),
+            rib_volume_mm3=rib,
+            whole=segment.cut_head and segment.cut_foot,
+            length_mm=segment.length_mm if segment.cut_head and segment.cut_foot else None,
+            cut_seen=cut,
+        )
+        for segment, rib, cut in zip(segments, ribs, seen, strict=True)
     ]
-    naming = name_levels(evidence, settings.levels)
+    naming = name_levels(evidence, settings.levels, find_landmarks(coarse, column, segments))
     return _Spine(column, segments, naming, unsupported_share(profile, segments, settings.column))
 
 
@@ -148,8 +165,7 @@ def _level_refusal(spine: _Spine, settings: SegmentationSettings) -> Refusal | N
         )
     wanted = {level.ordinal for level in settings.wanted_levels}
     if not wanted & set(spine.naming.ordinals):
-        names = [Level.from_ordinal(n).value for n in spine.naming.ordinals if n <= len(Level)]
-        seen = f"{names[0]} to {names[-1]}" if names else "the sacrum"
+        seen = f"{level_name(spine.naming.ordinals[0])} to {level_name(spine.naming.ordinals[-1])}"
         return _refusal(
             RefusalCode.LEVEL_NOT_IN_VIEW,
             f"The scan shows {seen}; none of {settings.wanted_levels[0]} to {settings.wanted_levels[-1]} is in view.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trabecula.anatomy import Level
+from trabecula.segmentation.variants import VariantPriors
 
 
 class Provider(StrEnum):
@@ -70,32 +71,82 @@ class ColumnSettings:
 
 
 @dataclass(frozen=True)
+class UsualPlace:
+    """Where a landmark is in most people."""
+
+    ordinal: float
+    """Level at whose height it is (8.0 the middle of T1, 8.5 the disc below)."""
+    sd: float
+    """Spread between people and readings, in levels."""
+    outlier: float
+    """Probability that what was taken for it says nothing (collapsed lung, effusion, a segmentation gone wrong)."""
+
+
+@dataclass(frozen=True)
 class LevelSettings:
     """Reliability of the evidence for levels, and so the calibration of ``level_confidence``.
 
-    Not clinical constants. ``coordinate_bias_sd`` is the spread, over scans, of the coarse model's mean error of the
-    spine coordinate, in levels: it was between 0.2 and 1.4 on the four real CTs whose levels are known by their ribs
-    (coarse-v0, first training). The rib probabilities are those of seeing the lowest (or highest) attached rib one
-    level too high, right, or one too low; they are judged, not fitted: the lowest was right in those four scans and
-    in the three label maps, which bounds little. Both want refitting with each new coarse model on a validation set.
+    How people are built is in the clinical data file (``variants``); the rest is how well the models read it, and is
+    fitted to and checked on views of rendered scans whose levels are known (docs/benchmarks/levels.md).
     """
 
+    variants: VariantPriors = field(default_factory=VariantPriors.published)
+    coordinate_bias: float = 0.0
+    """Mean error of the coarse model's spine coordinate, in levels."""
     coordinate_bias_sd: float = 0.85
+    """Spread, over scans, of that mean error."""
     coordinate_noise_sd: float = 0.5
     """Of one vertebra about the column's mean error, in levels; errors of neighbours are taken as independent."""
-    coordinate_outlier: float = 0.02
+    coordinate_outlier: float = 0.05
     """Probability that the coordinate says nothing about the level."""
-    lowest_rib: tuple[float, float, float] = (0.13, 0.78, 0.07)
-    """Lowest rib seen at T11, T12, L1 (a short 12th rib is missed; a lumbar rib or transverse process is taken)."""
-    lowest_rib_one_side: tuple[float, float, float] = (0.12, 0.56, 0.27)
+    lowest_rib: tuple[float, float, float] = (0.08, 0.85, 0.05)
+    """Lowest rib read one vertebra too high, right, one too low, where it is seen on both sides."""
+    lowest_rib_one_side: tuple[float, float, float] = (0.12, 0.58, 0.25)
     """The same where it is seen on one side only: a transverse process is taken for a rib more often."""
     highest_rib: tuple[float, float, float] = (0.22, 0.45, 0.23)
-    """Highest rib seen at C7, T1, T2."""
+    """Highest rib read one vertebra too high, right, one too low."""
+    rib_beyond: tuple[float, float] = (0.1, 0.02)
+    """Likelihood of ribs read one vertebra, or more, beyond the last, and of none read where there are some."""
+    bare_least_vertebrae: int = 2
+    """Whole vertebrae in view before the absence of ribs says something."""
     rib_volume_mm3: float = 1000.0
     """Rib volume beside a body, both sides together, that counts as an attached rib. On the four real CTs a true L1
     had up to 400 mm3 (transverse processes), a true T12 from 2600; on phantoms of small patients from 1100."""
     rib_side_volume_mm3: float = 500.0
     """With so much on each side it is seen on both sides."""
+    lung_apex: UsualPlace = UsualPlace(8.4, 0.6, 0.05)
+    """Five real CTs and one label map: 8.0 to 9.1, mean of both sides."""
+    lung_base: UsualPlace = UsualPlace(18.9, 0.95, 0.1)
+    """The same: 17.9 to 19.4; depends on breath and disease."""
+    sacrum: tuple[float, float, float] = (0.06, 0.85, 0.06)
+    """Beginning of the sacrum read one vertebra too high, right, one too low."""
+    length_by_level_mm: tuple[tuple[float, float], ...] = (
+        (3, 16), (8, 20), (12, 23), (15, 24.5), (17, 27), (18, 29), (19, 31), (20, 33), (21, 35), (22, 35.5), (24, 35),
+    )  # fmt: skip
+    """(level ordinal, disc-to-disc distance) of a person of middle size; three label maps, five real CTs."""
+    length_log_sd: float = 0.08
+    """Spread of ln(length) of one vertebra within a person, readings included."""
+    person_log_sd: float = 0.1
+    """Spread of ln(size) between adults."""
+    size_least_vertebrae: int = 4
+    size_outlier: float = 0.1
+    miscount: float = 0.004
+    """Probability, for one place, that a vertebra was missed or counted twice, where nothing speaks for it."""
+    miscount_log_sd: float = 0.16
+    """Spread of ln(length) against its neighbours' in a column counted right."""
+    unseen_disc_factor: float = 3.0
+    """A disc without evidence is so much likelier to be none."""
+    jump_weight: float = 1.0
+    """Weight of jumps of the spine coordinate as a sign of miscounts."""
+    counted_levels: tuple[Level, ...] = tuple(Level.from_ordinal(n) for n in range(18, 22))
+    """T11 to L2: where the rest conflicts, these shall be named right."""
+    counted_weight: float = 3.0
+    alternative_probability: float = 0.1
+    """Other names at least so likely are said."""
+    unusual_reason: float = 0.2
+    """A build of the patient that explains another name at least so often is given as its reason."""
+    unusual_probability: float = 0.5
+    """A build of the patient out of the ordinary that is at least so likely is said."""
     low_confidence: float = 0.8
     """Below this a notice says so."""
     slope_range: tuple[float, float] = (0.6, 1.6)
