@@ -165,16 +165,18 @@ def test_a_sacralised_l5_does_not_move_the_names():
     assert any("sacralised L5" in sentence for sentence in naming.sentences)
 
 
-def test_what_the_view_cannot_tell_is_said_with_its_reason():
+@pytest.mark.parametrize(
+    ("shift", "instead", "reason"), [(1.4, "L1", "a rib at L1 (thirteen pairs)"), (-1.4, "T11", "eleven pairs of ribs")]
+)
+def test_what_the_view_cannot_tell_is_said_with_its_reason(shift, instead, reason):
     """Abdomen only: ribs end at one vertebra, the model's estimate says the next."""
-    naming = name_levels(shifted(column(Level.T10, Level.L4), 1.3), SETTINGS)
+    naming = name_levels(shifted(column(Level.T10, Level.L4), shift), SETTINGS)
     assert max(naming.confidence) < SETTINGS.low_confidence
-    told = [s for s in naming.sentences if s.startswith("Not sure")]
-    assert told
-    assert "T12 may be L1" in told[0]
-    assert "eleven pairs of ribs" in told[0]
-    assert "estimate of the level would fit that better" in told[0]
-    assert naming.alternatives[0].ordinal == Level.L1.ordinal
+    told = next(s for s in naming.sentences if s.startswith("Not sure"))
+    assert f"T12 may be {instead}" in told
+    assert reason in told
+    assert "estimate of the level would fit that better" in told
+    assert naming.alternatives[0].ordinal == Level(instead).ordinal
 
 
 def test_the_sacrum_alone_names_a_lumbar_view():
