@@ -26,7 +26,7 @@ def _channel_lut(channels: tuple[str, ...], rest: str) -> np.ndarray:
         s.LUNG: "lung", s.TRACHEA: "trachea", s.HEART: "heart", s.AORTA: "aorta", s.LIVER: "liver",
         s.SPLEEN: "spleen", s.KIDNEY: "kidney", s.PARASPINAL: "paraspinal_muscle", s.MUSCLE: "skeletal_muscle",
         s.WALL: "skeletal_muscle", ARM: "skeletal_muscle", s.SAT: "subcutaneous_fat", s.CAVITY_FILL: "cavity",
-        s.RIB: "rib", s.OTHER_BONE: "other_bone", ARM_BONE: "other_bone", s.CANAL: "spinal_canal",
+        s.RIB: "rib", s.OTHER_BONE: "other_bone", s.S1: "other_bone", ARM_BONE: "other_bone", s.CANAL: "spinal_canal",
         s.CANAL_RIM: "spinal_canal", s.DISC: "intervertebral_disc", AIR: "outside", METAL: "metal",
     }  # fmt: skip
     names |= {s.BODY_BASE + n: "vertebra_body" for n in range(1, 26)}

@@ -341,6 +341,7 @@ def render_coarse(seed: s.Seed, rng: np.random.Generator) -> Sample:
     centre = [_pooled(q) for q in p]
     flat, inside = _gather(seed, centre)
     label = seed.labels.ravel()[flat]
+    label[label == s.S1] = s.OTHER_BONE
     if seed.hu is None:
         grown = labels[::2, ::2, ::2]
         # half a voxel away from its own label, a free voxel can meet an organ: then it is what lies between organs
@@ -387,6 +388,7 @@ def _draw(
     """HU as scanned, labels, and the share of metal, on the drawing grid."""
     flat, inside = _gather(seed, p)
     labels = seed.labels.ravel()[flat]
+    labels[labels == s.S1] = s.OTHER_BONE
     field = Fields(rng, grid.shape, grid.spacing)
     metal = np.zeros(grid.shape, np.float32)
     if seed.hu is not None:
