@@ -60,9 +60,9 @@ def classify(
 
 def _thoracic_doubt(direct: ThoracicReading, constants: ClinicalConstants) -> tuple[set[Category], tuple[str, ...]]:
     """What the level itself leaves open: sources that disagree, or levels that can only raise a flag."""
-    if direct.rule.id in constants.texts("assessment.thoracic.sources_disagree") and direct.disagrees:
+    if direct.rule.id in constants.texts("profile.sources_disagree") and direct.disagrees:
         return {direct.category, direct.as_lumbar}, ("published readings of a lower thoracic density disagree here",)
-    if direct.rule.id in constants.texts("assessment.thoracic.flag_only"):
+    if direct.rule.id in constants.texts("profile.flag_only"):
         low, flagged = Category.LOW_BONE_DENSITY_RANGE, direct.category is not Category.NO_SIGN_OF_LOW_DENSITY
         other = Category.OSTEOPOROSIS_RANGE if flagged else Category.NO_SIGN_OF_LOW_DENSITY
         return {low, other}, ("vertebrae above T8 can only raise a flag",)

@@ -1,102 +1,16 @@
-"""Typed reading of ``constants.toml``.
-
-In the file every table that has a ``value`` key is one constant; its id is the dotted path of that table::
-
-    [contrast.correction.arterial]
-    value = 14.0
-    unit = "HU"
-    source = "..."          # paper, table; or how it was computed; or whose proposal it is
-    verified = true         # read in the source; false: recalled, computed from a model, or a proposal
-    population = "..."      # optional, like scale and note
-
-A value is a number, a text, true or false, a list of numbers or of texts, or a flat inline table (a "row",
-for rules that have several fields).
-"""
+"""Typed reading of ``constants.toml``; the form of the file is told in :mod:`trabecula.clinical.entries`."""
 
 from __future__ import annotations
 
-import math
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
 
+from trabecula.clinical.entries import ClinicalConstant, Row, read_entries
+from trabecula.clinical.profiles import DEFAULT_PROFILE, Profile, load_profile
 from trabecula.errors import ClinicalDataError
-
-Field = float | str | bool | tuple[float, ...] | tuple[str, ...]
-
-_REQUIRED: Final = frozenset({"value", "unit", "source", "verified"})
-_OPTIONAL: Final = frozenset({"scale", "population", "note"})
-
-
-@dataclass(frozen=True)
-class Row:
-    """A rule's fields by name.
-
-    Raises:
-        ClinicalDataError: on a field that is missing or of another type than asked for.
-    """
-
-    id: str
-    fields: Mapping[str, Field]
-
-    def number(self, name: str) -> float:
-        value = self._field(name)
-        if isinstance(value, bool) or not isinstance(value, float):
-            raise ClinicalDataError(f"{self.id}.{name} is not a number")
-        return value
-
-    def text(self, name: str) -> str:
-        value = self._field(name)
-        if not isinstance(value, str):
-            raise ClinicalDataError(f"{self.id}.{name} is not a text")
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self._field(name)
-        if not isinstance(value, bool):
-            raise ClinicalDataError(f"{self.id}.{name} is not true or false")
-        return value
-
-    def numbers(self, name: str) -> tuple[float, ...]:
-        value = self._field(name)
-        if not isinstance(value, tuple) or any(isinstance(item, str) for item in value):
-            raise ClinicalDataError(f"{self.id}.{name} is not a list of numbers")
-        return tuple(float(item) for item in value)
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        value = self._field(name)
-        if not isinstance(value, tuple) or any(not isinstance(item, str) for item in value):
-            raise ClinicalDataError(f"{self.id}.{name} is not a list of texts")
-        return tuple(str(item) for item in value)
-
-    def has(self, name: str) -> bool:
-        return name in self.fields
-
-    def _field(self, name: str) -> Field:
-        try:
-            return self.fields[name]
-        except KeyError:
-            raise ClinicalDataError(f"{self.id} has no field {name!r}") from None
-
-
-@dataclass(frozen=True)
-class ClinicalConstant:
-    """One constant with what is known of it."""
-
-    id: str
-    value: Field | Row
-    unit: str
-    source: str
-    verified: bool
-    """True when the figure was read in its source; false when recalled, computed from a model, or proposed."""
-    scale: str | None = None
-    """``K2HPO4`` or ``HA`` for densities."""
-    population: str | None = None
-    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +22,10 @@ class ClinicalConstants:
     """
 
     version: str
+    """Of the data file, and after a plus sign the level profile's name and version."""
     by_id: Mapping[str, ClinicalConstant]
+    profile: Profile | None = None
+    """The level profile whose entries are among them."""
 
     def __getitem__(self, constant_id: str) -> ClinicalConstant:
         try:
@@ -162,76 +79,46 @@ class ClinicalConstants:
         return Row(constant_id, {"value": value})
 
 
-def load_constants(path: Path | None = None) -> ClinicalConstants:
-    """Read the packaged data file, or another of the same form.
+def load_constants(path: Path | None = None, profile: str | Path = DEFAULT_PROFILE) -> ClinicalConstants:
+    """Read the packaged data file, or another of the same form, and a level profile over it.
+
+    Args:
+        path: another data file.
+        profile: name of a built-in level profile, or the path of a site's own.
 
     Raises:
-        ClinicalDataError: if the file is not there, is not TOML, or an entry is incomplete.
+        ClinicalDataError: if a file is not there, is not TOML, or an entry is incomplete.
     """
     try:
         text = (path or resources.files(__package__) / "constants.toml").read_text(encoding="utf-8")
     except OSError as error:
         raise ClinicalDataError("the clinical data file cannot be read") from error
-    return parse_constants(text)
+    return with_profile(parse_constants(text), load_profile(profile))
 
 
 def parse_constants(text: str) -> ClinicalConstants:
-    """Parse the data file's text.
+    """Parse the data file's text, without a profile.
 
     Raises:
         ClinicalDataError: if it is not TOML, has no ``[meta] version``, or an entry is incomplete.
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ClinicalDataError(f"the clinical data file is not TOML: {error}") from error
-    meta = document.pop("meta", {})
-    version = meta.get("version") if isinstance(meta, dict) else None
+    meta, constants = read_entries(text)
+    version = meta.get("version")
     if not isinstance(version, str) or not version:
         raise ClinicalDataError("the clinical data file has no [meta] version")
-    constants = {c.id: c for c in _walk("", document)}
     if not constants:
         raise ClinicalDataError("the clinical data file holds no constants")
-    return ClinicalConstants(version, MappingProxyType(constants))
+    return ClinicalConstants(version, constants)
 
 
-def _walk(path: str, node: dict[str, Any]) -> Iterator[ClinicalConstant]:
-    if "value" in node:
-        yield _constant(path, node)
-        return
-    for name, child in node.items():
-        child_path = f"{path}.{name}" if path else name
-        if not isinstance(child, dict):
-            raise ClinicalDataError(f"{child_path} stands outside a constant (a table with a 'value')", id=child_path)
-        yield from _walk(child_path, child)
+def with_profile(constants: ClinicalConstants, profile: Profile) -> ClinicalConstants:
+    """The data file with a profile's entries over its own; the version names both.
 
-
-def _constant(path: str, node: dict[str, Any]) -> ClinicalConstant:
-    missing, unknown = _REQUIRED - node.keys(), node.keys() - _REQUIRED - _OPTIONAL
-    if missing or unknown:
-        detail = f"{path}: missing {sorted(missing)}, unknown {sorted(unknown)}"
-        raise ClinicalDataError(detail, id=path)
-    texts = {name: node[name] for name in ("unit", "source", *(_OPTIONAL & node.keys()))}
-    if any(not isinstance(t, str) or not t.strip() for t in texts.values()) or not isinstance(node["verified"], bool):
-        raise ClinicalDataError(f"{path}: unit, source and notes are texts, verified is true or false", id=path)
-    return ClinicalConstant(id=path, value=_value(path, node["value"]), verified=node["verified"], **texts)
-
-
-def _value(path: str, raw: Any) -> Field | Row:
-    if isinstance(raw, dict):
-        return Row(path, MappingProxyType({name: _field(f"{path}.{name}", item) for name, item in raw.items()}))
-    return _field(path, raw)
-
-
-def _field(path: str, raw: Any) -> Field:
-    if isinstance(raw, bool | str):
-        return raw
-    if isinstance(raw, int | float) and math.isfinite(raw):
-        return float(raw)
-    if isinstance(raw, list):
-        items = [_field(path, item) for item in raw]
-        if all(isinstance(item, str) for item in items):
-            return tuple(str(item) for item in items)
-        if all(isinstance(item, float) for item in items):
-            return tuple(item for item in items if isinstance(item, float))
-    raise ClinicalDataError(f"{path}: a value of this kind is not allowed", id=path)
+    Raises:
+        ClinicalDataError: if the profile replaces an ``assessment`` entry that the data file has not.
+    """
+    unknown = [name for name in profile.entries if name.startswith("assessment.") and name not in constants]
+    if unknown:
+        raise ClinicalDataError(f"profile {profile.name} replaces {unknown[0]!r}, which there is not", id=unknown[0])
+    merged = MappingProxyType({**constants.by_id, **profile.entries})
+    return ClinicalConstants(f"{constants.version}+{profile.label}", merged, profile)

@@ -23,6 +23,7 @@ from trabecula.phantom.render import (
     water_equivalent_diameter_cm,
 )
 from trabecula.phantom.spec import PHANTOM_LEVELS, PhantomSpec, Rods
+from trabecula.phantom.tissues import Tissue
 
 COMPOSITION_LEVELS: Final = (Level.T11, Level.T12, Level.L1)
 _PIXEL_MM: Final = 0.6
@@ -73,6 +74,10 @@ class CompositionTruth:
     muscle_hu: float
     """Mean of lean muscle in this beam, scanner error left out."""
     water_equivalent_diameter_cm: float
+    fat_in_muscle_by_share_cm2: float
+    """Fat inside the muscle compartment, each pixel of 0.6 mm counted by its share of fat."""
+    pure_muscle_hu: float
+    """Muscle without any fat in it."""
 
 
 @dataclass(frozen=True)
@@ -170,10 +175,11 @@ def _composition(patient: Patient, levels: Sequence[Level]) -> tuple[Composition
         return ()
     heights = [float(patient.frames[level].centre[2]) for level in levels]
     canvases = render_slices(patient, heights, _PIXEL_MM, textured=True)
-    return tuple(_areas(level, z, canvas) for level, z, canvas in zip(levels, heights, canvases, strict=True))
+    pure = patient.hu[Tissue.MUSCLE], patient.hu[Tissue.FAT]
+    return tuple(_areas(level, z, canvas, *pure) for level, z, canvas in zip(levels, heights, canvases, strict=True))
 
 
-def _areas(level: Level, z: float, canvas: Canvas) -> CompositionTruth:
+def _areas(level: Level, z: float, canvas: Canvas, muscle_hu: float, fat_hu: float) -> CompositionTruth:
     hu, labels = canvas.hu[0], canvas.labels[0]
     pixel_cm2 = (_PIXEL_MM / 10.0) ** 2
     fat = hu <= _FAT_OR_LEAN_HU
@@ -192,6 +198,8 @@ def _areas(level: Level, z: float, canvas: Canvas) -> CompositionTruth:
         float(visceral.sum()) * pixel_cm2,
         float(hu[muscle & ~fat].mean()),
         slice_water_equivalent_diameter_cm(canvas),
+        float((muscle_hu - hu[muscle]).sum() / (muscle_hu - fat_hu)) * pixel_cm2,
+        muscle_hu,
     )
 
 

@@ -15,7 +15,7 @@ ENTRY = '[meta]\nversion = "1"\n[a.b]\nvalue = 2\nunit = "HU"\nsource = "x"\nver
 
 def test_every_entry_says_where_it_is_from_and_whether_that_was_checked() -> None:
     constants = load_constants()
-    assert re.fullmatch(r"\d{4}\.\d+\.\d+", constants.version)
+    assert re.fullmatch(r"\d{4}\.\d+\.\d+\+cn-2024-\d+\.\d+\.\d+", constants.version)
     for constant in constants:
         assert len(constant.source) >= 10, constant.id
         assert constant.unit, constant.id
