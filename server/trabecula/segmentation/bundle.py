@@ -11,11 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from trabecula.anatomy import Structure
 from trabecula.errors import ModelError
 from trabecula.model_files import read_verified
+from trabecula.segmentation.nnunet.labels import read_target
+from trabecula.segmentation.nnunet.spec import NnunetSpec
 from trabecula.segmentation.onnx_scan import scan_onnx
 
 MANIFEST_NAME: Final = "manifest.json"
@@ -123,23 +134,26 @@ class OutputSpec(_Part):
         return (self.logits.name, *(spec.name for spec in more if spec is not None))
 
 
-class Manifest(_Part):
-    """``manifest.json`` of a segmentation model."""
-
+class _Head(_Part):
     schema_version: Literal["1"]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+_-]{0,31}$")]
-    kind: Literal["coarse", "fine"]
     file: Annotated[str, Field(min_length=1, max_length=200)]
     """The ONNX file, inside the bundle's folder."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    input: InputSpec
-    outputs: OutputSpec
     training: dict[str, JsonValue]
     """How the model was made; not read by the server."""
     reference_histograms: dict[str, JsonValue] | None = None
     """HU histograms of the training data by structure, for drift checks."""
     licence: str
+
+
+class Manifest(_Head):
+    """``manifest.json`` of the project's own segmentation models."""
+
+    kind: Literal["coarse", "fine"]
+    input: InputSpec
+    outputs: OutputSpec
 
     @model_validator(mode="after")
     def _has_spine(self) -> Manifest:
@@ -150,11 +164,28 @@ class Manifest(_Part):
         return self
 
 
+class FullManifest(_Head):
+    """``manifest.json`` of an imported nnU-Net that labels the whole scan in one pass."""
+
+    kind: Literal["full"]
+    nnunet: NnunetSpec
+
+    @model_validator(mode="after")
+    def _known_targets(self) -> FullManifest:
+        for label in self.nnunet.labels:
+            read_target(label.target)
+        return self
+
+
+AnyManifest = Annotated[Manifest | FullManifest, Field(discriminator="kind")]
+_MANIFESTS: Final[TypeAdapter[Manifest | FullManifest]] = TypeAdapter(AnyManifest)
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A checked model, ready to be handed to the runtime."""
 
-    manifest: Manifest
+    manifest: Manifest | FullManifest
     onnx: bytes
     """Content of the ONNX file: what was checked is what is run."""
 
@@ -181,7 +212,7 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(manifest, onnx)
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def _read_manifest(folder: Path) -> Manifest | FullManifest:
     try:
         content = _inside(folder, MANIFEST_NAME).read_bytes()
     except OSError as error:
@@ -189,7 +220,7 @@ def _read_manifest(folder: Path) -> Manifest:
     if len(content) > _MAX_MANIFEST_BYTES:
         raise ModelError(f"manifest of {folder.name} is too large")
     try:
-        return Manifest.model_validate_json(content)
+        return _MANIFESTS.validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -231,5 +262,5 @@ def _version_key(version: str) -> list[int]:
 
 def manifest_schema() -> dict[str, JsonValue]:
     """JSON Schema (draft 2020-12) of ``manifest.json``."""
-    schema: dict[str, JsonValue] = Manifest.model_json_schema()
+    schema: dict[str, JsonValue] = _MANIFESTS.json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

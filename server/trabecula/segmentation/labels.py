@@ -59,8 +59,8 @@ def scan_labels(
     if fine is not None:
         _put_fine(labels, scan, coarse.prediction, label_grid, fine.prediction, settings)
     _number_vertebrae(labels, scan, coarse, fine, planes, ordinals)
-    _trim_to_body(labels, volume, body, body_grid, scan, settings)
-    _mark_metal(labels, volume, settings)
+    trim_to_body(labels, volume, body, body_grid, scan, settings)
+    mark_metal(labels, volume, settings)
     labels.setflags(write=False)
     return labels
 
@@ -155,7 +155,7 @@ def _lookup(array: InstanceMap, grid: Grid, scan: Grid, index: npt.NDArray[np.in
     return out
 
 
-def _trim_to_body(
+def trim_to_body(
     labels: LabelArray, volume: CtVolume, body: BodyMask, grid: Grid, scan: Grid, settings: SegmentationSettings
 ) -> None:
     """Outside and table from the body mask; within a voxel of the skin each scan voxel's own attenuation decides."""
@@ -171,7 +171,7 @@ def _trim_to_body(
         here[where == 3] = Structure.TABLE
 
 
-def _mark_metal(labels: LabelArray, volume: CtVolume, settings: SegmentationSettings) -> None:
+def mark_metal(labels: LabelArray, volume: CtVolume, settings: SegmentationSettings) -> None:
     """Connected voxels denser than any bone, inside the body."""
     flat = np.flatnonzero(volume.hu > settings.body.metal_hu)
     if len(flat) == 0:

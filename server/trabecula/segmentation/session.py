@@ -84,6 +84,22 @@ def open_session(bundle: Bundle, runtime: RuntimeSettings) -> ModelSession:
         ModelError: if onnxruntime cannot load it or the manifest's inputs and outputs are not the model's.
     """
     manifest = bundle.manifest
+    if not isinstance(manifest, Manifest):
+        raise ModelError(f"{manifest.name} is a {manifest.kind} model", model=manifest.name)
+    session, used = create_session(bundle.onnx, manifest.name, runtime)
+    check_names(session, manifest.name, manifest.input.name, manifest.outputs.names)
+    loaded = ModelSession(manifest, used, session, runtime.memory_arena)
+    if runtime.warm_start:
+        loaded.run(np.zeros((manifest.input.size_multiple,) * 3, dtype=np.float32))
+    return loaded
+
+
+def create_session(onnx: bytes, name: str, runtime: RuntimeSettings) -> tuple[ort.InferenceSession, Provider]:
+    """A session for a checked ONNX model, and the provider that runs it.
+
+    Raises:
+        ModelError: if onnxruntime cannot load it.
+    """
     provider = choose_provider(runtime.providers, ort.get_available_providers())
     providers = [provider.value] + ([Provider.CPU.value] if provider is not Provider.CPU else [])
     options = ort.SessionOptions()
@@ -92,15 +108,10 @@ def open_session(bundle: Bundle, runtime: RuntimeSettings) -> ModelSession:
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = runtime.memory_arena
     try:
-        session = ort.InferenceSession(bundle.onnx, options, providers=providers)
+        session = ort.InferenceSession(onnx, options, providers=providers)
     except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own for any fault
-        raise ModelError(f"onnxruntime cannot load {manifest.name}: {error}", model=manifest.name) from error
-    _check_names(session, manifest)
-    used = Provider(session.get_providers()[0])
-    loaded = ModelSession(manifest, used, session, runtime.memory_arena)
-    if runtime.warm_start:
-        loaded.run(np.zeros((manifest.input.size_multiple,) * 3, dtype=np.float32))
-    return loaded
+        raise ModelError(f"onnxruntime cannot load {name}: {error}", model=name) from error
+    return session, Provider(session.get_providers()[0])
 
 
 def choose_provider(preferred: tuple[Provider, ...], available: list[str]) -> Provider:
@@ -108,8 +119,13 @@ def choose_provider(preferred: tuple[Provider, ...], available: list[str]) -> Pr
     return next((provider for provider in preferred if provider.value in available), Provider.CPU)
 
 
-def _check_names(session: ort.InferenceSession, manifest: Manifest) -> None:
+def check_names(session: ort.InferenceSession, model: str, image: str, results: tuple[str, ...]) -> None:
+    """That a model has the input and the outputs that its manifest names.
+
+    Raises:
+        ModelError: if not.
+    """
     inputs = {node.name for node in session.get_inputs()}
     outputs = {node.name for node in session.get_outputs()}
-    if inputs != {manifest.input.name} or not set(manifest.outputs.names) <= outputs:
-        raise ModelError(f"{manifest.name} has inputs {sorted(inputs)}, outputs {sorted(outputs)}", model=manifest.name)
+    if inputs != {image} or not set(results) <= outputs:
+        raise ModelError(f"{model} has inputs {sorted(inputs)}, outputs {sorted(outputs)}", model=model)
