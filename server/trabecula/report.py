@@ -16,6 +16,7 @@ from trabecula.composition.body import CompositionAtLevel
 from trabecula.imaging.study import Acquisition, SeriesCandidate, StudyIdentity
 from trabecula.outcome import Notice, Refusal
 from trabecula.patient import PatientContext
+from trabecula.second_reader.reading import SecondReading
 
 SCHEMA_VERSION = "1.0.0"
 """Version of the published JSON form; minor versions only add."""
@@ -55,6 +56,8 @@ class ScreeningReport:
     timings_s: dict[str, float]
     """Wall time of each stage by name, and ``total``."""
     limits_of_use: tuple[str, ...]
+    second_readings: tuple[SecondReading, ...] = ()
+    """Answers of end-to-end models, beside the measurement and never instead of it."""
 
 
 @dataclass(frozen=True, eq=False)

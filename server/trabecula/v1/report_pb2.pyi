@@ -109,6 +109,13 @@ class CalibrationMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CALIBRATION_METHOD_UNSPECIFIED: _ClassVar[CalibrationMethod]
     CALIBRATION_METHOD_PHANTOMLESS: _ClassVar[CalibrationMethod]
     CALIBRATION_METHOD_HU_ONLY: _ClassVar[CalibrationMethod]
+    CALIBRATION_METHOD_SYNCHRONOUS_PHANTOM: _ClassVar[CalibrationMethod]
+    CALIBRATION_METHOD_ASYNCHRONOUS: _ClassVar[CalibrationMethod]
+    CALIBRATION_METHOD_MUSCLE_ONLY: _ClassVar[CalibrationMethod]
+    CALIBRATION_METHOD_FAT_AIR: _ClassVar[CalibrationMethod]
+    CALIBRATION_METHOD_AIR_BLOOD: _ClassVar[CalibrationMethod]
+    CALIBRATION_METHOD_FAT_BLOOD_BONE: _ClassVar[CalibrationMethod]
+    CALIBRATION_METHOD_MASS_ATTENUATION: _ClassVar[CalibrationMethod]
 
 class ReferenceTissue(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -117,6 +124,25 @@ class ReferenceTissue(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REFERENCE_TISSUE_SUBCUTANEOUS_FAT: _ClassVar[ReferenceTissue]
     REFERENCE_TISSUE_PARASPINAL_MUSCLE: _ClassVar[ReferenceTissue]
     REFERENCE_TISSUE_AORTIC_BLOOD: _ClassVar[ReferenceTissue]
+    REFERENCE_TISSUE_LIVER: _ClassVar[ReferenceTissue]
+    REFERENCE_TISSUE_SPLEEN: _ClassVar[ReferenceTissue]
+    REFERENCE_TISSUE_CORTICAL_BONE: _ClassVar[ReferenceTissue]
+
+class CorrectionName(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CORRECTION_NAME_UNSPECIFIED: _ClassVar[CorrectionName]
+    CORRECTION_NAME_NOISE: _ClassVar[CorrectionName]
+    CORRECTION_NAME_FIELD_OF_VIEW: _ClassVar[CorrectionName]
+    CORRECTION_NAME_PATIENT_SIZE: _ClassVar[CorrectionName]
+    CORRECTION_NAME_TUBE_VOLTAGE: _ClassVar[CorrectionName]
+    CORRECTION_NAME_TIN_FILTER: _ClassVar[CorrectionName]
+    CORRECTION_NAME_VIRTUAL_UNENHANCED: _ClassVar[CorrectionName]
+    CORRECTION_NAME_CONTRAST: _ClassVar[CorrectionName]
+    CORRECTION_NAME_MARROW: _ClassVar[CorrectionName]
+    CORRECTION_NAME_KERNEL: _ClassVar[CorrectionName]
+    CORRECTION_NAME_SLICE_THICKNESS: _ClassVar[CorrectionName]
+    CORRECTION_NAME_DRIFT: _ClassVar[CorrectionName]
+    CORRECTION_NAME_SCALE: _ClassVar[CorrectionName]
 
 class Category(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -126,6 +152,7 @@ class Category(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CATEGORY_NO_SIGN_OF_LOW_DENSITY: _ClassVar[Category]
     CATEGORY_INDETERMINATE: _ClassVar[Category]
     CATEGORY_NOT_CLASSIFIED: _ClassVar[Category]
+    CATEGORY_SEVERE_RANGE_SUSPECTED: _ClassVar[Category]
 
 class Confidence(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -203,24 +230,48 @@ DENSITY_SCALE_HA: DensityScale
 CALIBRATION_METHOD_UNSPECIFIED: CalibrationMethod
 CALIBRATION_METHOD_PHANTOMLESS: CalibrationMethod
 CALIBRATION_METHOD_HU_ONLY: CalibrationMethod
+CALIBRATION_METHOD_SYNCHRONOUS_PHANTOM: CalibrationMethod
+CALIBRATION_METHOD_ASYNCHRONOUS: CalibrationMethod
+CALIBRATION_METHOD_MUSCLE_ONLY: CalibrationMethod
+CALIBRATION_METHOD_FAT_AIR: CalibrationMethod
+CALIBRATION_METHOD_AIR_BLOOD: CalibrationMethod
+CALIBRATION_METHOD_FAT_BLOOD_BONE: CalibrationMethod
+CALIBRATION_METHOD_MASS_ATTENUATION: CalibrationMethod
 REFERENCE_TISSUE_UNSPECIFIED: ReferenceTissue
 REFERENCE_TISSUE_OUTSIDE_AIR: ReferenceTissue
 REFERENCE_TISSUE_SUBCUTANEOUS_FAT: ReferenceTissue
 REFERENCE_TISSUE_PARASPINAL_MUSCLE: ReferenceTissue
 REFERENCE_TISSUE_AORTIC_BLOOD: ReferenceTissue
+REFERENCE_TISSUE_LIVER: ReferenceTissue
+REFERENCE_TISSUE_SPLEEN: ReferenceTissue
+REFERENCE_TISSUE_CORTICAL_BONE: ReferenceTissue
+CORRECTION_NAME_UNSPECIFIED: CorrectionName
+CORRECTION_NAME_NOISE: CorrectionName
+CORRECTION_NAME_FIELD_OF_VIEW: CorrectionName
+CORRECTION_NAME_PATIENT_SIZE: CorrectionName
+CORRECTION_NAME_TUBE_VOLTAGE: CorrectionName
+CORRECTION_NAME_TIN_FILTER: CorrectionName
+CORRECTION_NAME_VIRTUAL_UNENHANCED: CorrectionName
+CORRECTION_NAME_CONTRAST: CorrectionName
+CORRECTION_NAME_MARROW: CorrectionName
+CORRECTION_NAME_KERNEL: CorrectionName
+CORRECTION_NAME_SLICE_THICKNESS: CorrectionName
+CORRECTION_NAME_DRIFT: CorrectionName
+CORRECTION_NAME_SCALE: CorrectionName
 CATEGORY_UNSPECIFIED: Category
 CATEGORY_OSTEOPOROSIS_RANGE: Category
 CATEGORY_LOW_BONE_DENSITY_RANGE: Category
 CATEGORY_NO_SIGN_OF_LOW_DENSITY: Category
 CATEGORY_INDETERMINATE: Category
 CATEGORY_NOT_CLASSIFIED: Category
+CATEGORY_SEVERE_RANGE_SUSPECTED: Category
 CONFIDENCE_UNSPECIFIED: Confidence
 CONFIDENCE_HIGH: Confidence
 CONFIDENCE_MODERATE: Confidence
 CONFIDENCE_LOW: Confidence
 
 class ScreeningReport(_message.Message):
-    __slots__ = ("schema_version", "software_version", "clinical_data_version", "screening_id", "created_at", "status", "study", "patient", "refusals", "acquisition", "series", "vertebrae", "density", "calibration", "composition", "assessment", "recommendations", "notices", "level_evidence", "models", "timings_s", "limits_of_use")
+    __slots__ = ("schema_version", "software_version", "clinical_data_version", "screening_id", "created_at", "status", "study", "patient", "refusals", "acquisition", "series", "vertebrae", "density", "calibration", "composition", "assessment", "recommendations", "notices", "level_evidence", "models", "timings_s", "limits_of_use", "second_readings")
     class TimingsSEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -250,6 +301,7 @@ class ScreeningReport(_message.Message):
     MODELS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_S_FIELD_NUMBER: _ClassVar[int]
     LIMITS_OF_USE_FIELD_NUMBER: _ClassVar[int]
+    SECOND_READINGS_FIELD_NUMBER: _ClassVar[int]
     schema_version: str
     software_version: str
     clinical_data_version: str
@@ -272,7 +324,8 @@ class ScreeningReport(_message.Message):
     models: _containers.RepeatedCompositeFieldContainer[ModelUse]
     timings_s: _containers.ScalarMap[str, float]
     limits_of_use: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, schema_version: _Optional[str] = ..., software_version: _Optional[str] = ..., clinical_data_version: _Optional[str] = ..., screening_id: _Optional[str] = ..., created_at: _Optional[str] = ..., status: _Optional[_Union[ReportStatus, str]] = ..., study: _Optional[_Union[StudyIdentity, _Mapping]] = ..., patient: _Optional[_Union[PatientContext, _Mapping]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., acquisition: _Optional[_Union[Acquisition, _Mapping]] = ..., series: _Optional[_Iterable[_Union[SeriesCandidate, _Mapping]]] = ..., vertebrae: _Optional[_Iterable[_Union[VertebraResult, _Mapping]]] = ..., density: _Optional[_Union[DensitySummary, _Mapping]] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ..., composition: _Optional[_Iterable[_Union[CompositionAtLevel, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., recommendations: _Optional[_Iterable[_Union[Recommendation, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., level_evidence: _Optional[_Iterable[str]] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., limits_of_use: _Optional[_Iterable[str]] = ...) -> None: ...
+    second_readings: _containers.RepeatedCompositeFieldContainer[SecondReading]
+    def __init__(self, schema_version: _Optional[str] = ..., software_version: _Optional[str] = ..., clinical_data_version: _Optional[str] = ..., screening_id: _Optional[str] = ..., created_at: _Optional[str] = ..., status: _Optional[_Union[ReportStatus, str]] = ..., study: _Optional[_Union[StudyIdentity, _Mapping]] = ..., patient: _Optional[_Union[PatientContext, _Mapping]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., acquisition: _Optional[_Union[Acquisition, _Mapping]] = ..., series: _Optional[_Iterable[_Union[SeriesCandidate, _Mapping]]] = ..., vertebrae: _Optional[_Iterable[_Union[VertebraResult, _Mapping]]] = ..., density: _Optional[_Union[DensitySummary, _Mapping]] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ..., composition: _Optional[_Iterable[_Union[CompositionAtLevel, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., recommendations: _Optional[_Iterable[_Union[Recommendation, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., level_evidence: _Optional[_Iterable[str]] = ..., models: _Optional[_Iterable[_Union[ModelUse, _Mapping]]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., limits_of_use: _Optional[_Iterable[str]] = ..., second_readings: _Optional[_Iterable[_Union[SecondReading, _Mapping]]] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("code", "stage", "message", "remedy")
@@ -471,7 +524,7 @@ class VertebraResult(_message.Message):
     def __init__(self, level: _Optional[_Union[Level, str]] = ..., level_confidence: _Optional[float] = ..., hu_mean: _Optional[float] = ..., hu_sd: _Optional[float] = ..., hu_calibrated: _Optional[float] = ..., vbmd_mg_cm3: _Optional[float] = ..., vbmd_standard_uncertainty_mg_cm3: _Optional[float] = ..., lumbar_equivalent_mg_cm3: _Optional[float] = ..., lumbar_equivalent_standard_uncertainty_mg_cm3: _Optional[float] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., roi_voxels: _Optional[int] = ..., roi_volume_mm3: _Optional[float] = ..., roi: _Optional[_Union[TrabecularRoi, _Mapping]] = ..., height_anterior_mm: _Optional[float] = ..., height_middle_mm: _Optional[float] = ..., height_posterior_mm: _Optional[float] = ..., excluded: _Optional[_Iterable[_Union[ExclusionReason, str]]] = ...) -> None: ...
 
 class DensitySummary(_message.Message):
-    __slots__ = ("levels_used", "vbmd_mean_mg_cm3", "vbmd_mean_standard_uncertainty_mg_cm3", "lumbar_equivalent_mg_cm3", "lumbar_equivalent_standard_uncertainty_mg_cm3", "conversion", "hu_mean_120kvp", "scale")
+    __slots__ = ("levels_used", "vbmd_mean_mg_cm3", "vbmd_mean_standard_uncertainty_mg_cm3", "lumbar_equivalent_mg_cm3", "lumbar_equivalent_standard_uncertainty_mg_cm3", "conversion", "hu_mean_120kvp", "scale", "uncertainty_budget")
     LEVELS_USED_FIELD_NUMBER: _ClassVar[int]
     VBMD_MEAN_MG_CM3_FIELD_NUMBER: _ClassVar[int]
     VBMD_MEAN_STANDARD_UNCERTAINTY_MG_CM3_FIELD_NUMBER: _ClassVar[int]
@@ -480,6 +533,7 @@ class DensitySummary(_message.Message):
     CONVERSION_FIELD_NUMBER: _ClassVar[int]
     HU_MEAN_120KVP_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
+    UNCERTAINTY_BUDGET_FIELD_NUMBER: _ClassVar[int]
     levels_used: _containers.RepeatedScalarFieldContainer[Level]
     vbmd_mean_mg_cm3: float
     vbmd_mean_standard_uncertainty_mg_cm3: float
@@ -488,10 +542,19 @@ class DensitySummary(_message.Message):
     conversion: str
     hu_mean_120kvp: float
     scale: DensityScale
-    def __init__(self, levels_used: _Optional[_Iterable[_Union[Level, str]]] = ..., vbmd_mean_mg_cm3: _Optional[float] = ..., vbmd_mean_standard_uncertainty_mg_cm3: _Optional[float] = ..., lumbar_equivalent_mg_cm3: _Optional[float] = ..., lumbar_equivalent_standard_uncertainty_mg_cm3: _Optional[float] = ..., conversion: _Optional[str] = ..., hu_mean_120kvp: _Optional[float] = ..., scale: _Optional[_Union[DensityScale, str]] = ...) -> None: ...
+    uncertainty_budget: _containers.RepeatedCompositeFieldContainer[UncertaintyTerm]
+    def __init__(self, levels_used: _Optional[_Iterable[_Union[Level, str]]] = ..., vbmd_mean_mg_cm3: _Optional[float] = ..., vbmd_mean_standard_uncertainty_mg_cm3: _Optional[float] = ..., lumbar_equivalent_mg_cm3: _Optional[float] = ..., lumbar_equivalent_standard_uncertainty_mg_cm3: _Optional[float] = ..., conversion: _Optional[str] = ..., hu_mean_120kvp: _Optional[float] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., uncertainty_budget: _Optional[_Iterable[_Union[UncertaintyTerm, _Mapping]]] = ...) -> None: ...
+
+class UncertaintyTerm(_message.Message):
+    __slots__ = ("name", "standard_uncertainty_mg_cm3")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_UNCERTAINTY_MG_CM3_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    standard_uncertainty_mg_cm3: float
+    def __init__(self, name: _Optional[str] = ..., standard_uncertainty_mg_cm3: _Optional[float] = ...) -> None: ...
 
 class ReferenceMeasurement(_message.Message):
-    __slots__ = ("tissue", "hu_measured", "hu_nominal", "standard_deviation_hu", "voxels", "used", "rejected_because")
+    __slots__ = ("tissue", "hu_measured", "hu_nominal", "standard_deviation_hu", "voxels", "used", "rejected_because", "sampling_standard_error_hu", "gate_hu")
     TISSUE_FIELD_NUMBER: _ClassVar[int]
     HU_MEASURED_FIELD_NUMBER: _ClassVar[int]
     HU_NOMINAL_FIELD_NUMBER: _ClassVar[int]
@@ -499,6 +562,8 @@ class ReferenceMeasurement(_message.Message):
     VOXELS_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
     REJECTED_BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_STANDARD_ERROR_HU_FIELD_NUMBER: _ClassVar[int]
+    GATE_HU_FIELD_NUMBER: _ClassVar[int]
     tissue: ReferenceTissue
     hu_measured: float
     hu_nominal: float
@@ -506,10 +571,12 @@ class ReferenceMeasurement(_message.Message):
     voxels: int
     used: bool
     rejected_because: str
-    def __init__(self, tissue: _Optional[_Union[ReferenceTissue, str]] = ..., hu_measured: _Optional[float] = ..., hu_nominal: _Optional[float] = ..., standard_deviation_hu: _Optional[float] = ..., voxels: _Optional[int] = ..., used: _Optional[bool] = ..., rejected_because: _Optional[str] = ...) -> None: ...
+    sampling_standard_error_hu: float
+    gate_hu: float
+    def __init__(self, tissue: _Optional[_Union[ReferenceTissue, str]] = ..., hu_measured: _Optional[float] = ..., hu_nominal: _Optional[float] = ..., standard_deviation_hu: _Optional[float] = ..., voxels: _Optional[int] = ..., used: _Optional[bool] = ..., rejected_because: _Optional[str] = ..., sampling_standard_error_hu: _Optional[float] = ..., gate_hu: _Optional[float] = ...) -> None: ...
 
 class Calibration(_message.Message):
-    __slots__ = ("method", "scale", "gain", "offset_hu", "gain_variance", "offset_variance_hu2", "gain_offset_covariance_hu", "slope_hu_per_mg_cm3", "slope_standard_uncertainty", "effective_kvp", "water_equivalent_diameter_cm", "contrast_enhanced", "contrast_evidence", "contrast_correction_hu", "contrast_standard_uncertainty_hu", "references", "model_name", "model_version", "notices", "marrow_correction_hu", "marrow_standard_uncertainty_hu", "to_120kvp_gain", "to_120kvp_offset_hu")
+    __slots__ = ("method", "scale", "gain", "offset_hu", "gain_variance", "offset_variance_hu2", "gain_offset_covariance_hu", "slope_hu_per_mg_cm3", "slope_standard_uncertainty", "effective_kvp", "water_equivalent_diameter_cm", "contrast_enhanced", "contrast_evidence", "contrast_correction_hu", "contrast_standard_uncertainty_hu", "references", "model_name", "model_version", "notices", "marrow_correction_hu", "marrow_standard_uncertainty_hu", "to_120kvp_gain", "to_120kvp_offset_hu", "slope_size_standard_uncertainty", "offset_slope_covariance", "density_correction_mg_cm3", "kernel_standard_uncertainty_mg_cm3", "slice_standard_uncertainty_mg_cm3", "curvature_mg_cm3_per_hu2", "corrections", "chosen_because", "alternatives")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
     GAIN_FIELD_NUMBER: _ClassVar[int]
@@ -533,6 +600,15 @@ class Calibration(_message.Message):
     MARROW_STANDARD_UNCERTAINTY_HU_FIELD_NUMBER: _ClassVar[int]
     TO_120KVP_GAIN_FIELD_NUMBER: _ClassVar[int]
     TO_120KVP_OFFSET_HU_FIELD_NUMBER: _ClassVar[int]
+    SLOPE_SIZE_STANDARD_UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_SLOPE_COVARIANCE_FIELD_NUMBER: _ClassVar[int]
+    DENSITY_CORRECTION_MG_CM3_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_STANDARD_UNCERTAINTY_MG_CM3_FIELD_NUMBER: _ClassVar[int]
+    SLICE_STANDARD_UNCERTAINTY_MG_CM3_FIELD_NUMBER: _ClassVar[int]
+    CURVATURE_MG_CM3_PER_HU2_FIELD_NUMBER: _ClassVar[int]
+    CORRECTIONS_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     method: CalibrationMethod
     scale: DensityScale
     gain: float
@@ -556,7 +632,40 @@ class Calibration(_message.Message):
     marrow_standard_uncertainty_hu: float
     to_120kvp_gain: float
     to_120kvp_offset_hu: float
-    def __init__(self, method: _Optional[_Union[CalibrationMethod, str]] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., gain: _Optional[float] = ..., offset_hu: _Optional[float] = ..., gain_variance: _Optional[float] = ..., offset_variance_hu2: _Optional[float] = ..., gain_offset_covariance_hu: _Optional[float] = ..., slope_hu_per_mg_cm3: _Optional[float] = ..., slope_standard_uncertainty: _Optional[float] = ..., effective_kvp: _Optional[float] = ..., water_equivalent_diameter_cm: _Optional[float] = ..., contrast_enhanced: _Optional[bool] = ..., contrast_evidence: _Optional[str] = ..., contrast_correction_hu: _Optional[float] = ..., contrast_standard_uncertainty_hu: _Optional[float] = ..., references: _Optional[_Iterable[_Union[ReferenceMeasurement, _Mapping]]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., marrow_correction_hu: _Optional[float] = ..., marrow_standard_uncertainty_hu: _Optional[float] = ..., to_120kvp_gain: _Optional[float] = ..., to_120kvp_offset_hu: _Optional[float] = ...) -> None: ...
+    slope_size_standard_uncertainty: float
+    offset_slope_covariance: float
+    density_correction_mg_cm3: float
+    kernel_standard_uncertainty_mg_cm3: float
+    slice_standard_uncertainty_mg_cm3: float
+    curvature_mg_cm3_per_hu2: float
+    corrections: _containers.RepeatedCompositeFieldContainer[CorrectionStep]
+    chosen_because: str
+    alternatives: _containers.RepeatedCompositeFieldContainer[MethodVerdict]
+    def __init__(self, method: _Optional[_Union[CalibrationMethod, str]] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., gain: _Optional[float] = ..., offset_hu: _Optional[float] = ..., gain_variance: _Optional[float] = ..., offset_variance_hu2: _Optional[float] = ..., gain_offset_covariance_hu: _Optional[float] = ..., slope_hu_per_mg_cm3: _Optional[float] = ..., slope_standard_uncertainty: _Optional[float] = ..., effective_kvp: _Optional[float] = ..., water_equivalent_diameter_cm: _Optional[float] = ..., contrast_enhanced: _Optional[bool] = ..., contrast_evidence: _Optional[str] = ..., contrast_correction_hu: _Optional[float] = ..., contrast_standard_uncertainty_hu: _Optional[float] = ..., references: _Optional[_Iterable[_Union[ReferenceMeasurement, _Mapping]]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., marrow_correction_hu: _Optional[float] = ..., marrow_standard_uncertainty_hu: _Optional[float] = ..., to_120kvp_gain: _Optional[float] = ..., to_120kvp_offset_hu: _Optional[float] = ..., slope_size_standard_uncertainty: _Optional[float] = ..., offset_slope_covariance: _Optional[float] = ..., density_correction_mg_cm3: _Optional[float] = ..., kernel_standard_uncertainty_mg_cm3: _Optional[float] = ..., slice_standard_uncertainty_mg_cm3: _Optional[float] = ..., curvature_mg_cm3_per_hu2: _Optional[float] = ..., corrections: _Optional[_Iterable[_Union[CorrectionStep, _Mapping]]] = ..., chosen_because: _Optional[str] = ..., alternatives: _Optional[_Iterable[_Union[MethodVerdict, _Mapping]]] = ...) -> None: ...
+
+class CorrectionStep(_message.Message):
+    __slots__ = ("name", "amount", "unit", "source", "added_standard_uncertainty", "applied")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    ADDED_STANDARD_UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    name: CorrectionName
+    amount: float
+    unit: str
+    source: str
+    added_standard_uncertainty: float
+    applied: bool
+    def __init__(self, name: _Optional[_Union[CorrectionName, str]] = ..., amount: _Optional[float] = ..., unit: _Optional[str] = ..., source: _Optional[str] = ..., added_standard_uncertainty: _Optional[float] = ..., applied: _Optional[bool] = ...) -> None: ...
+
+class MethodVerdict(_message.Message):
+    __slots__ = ("method", "because")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    method: CalibrationMethod
+    because: str
+    def __init__(self, method: _Optional[_Union[CalibrationMethod, str]] = ..., because: _Optional[str] = ...) -> None: ...
 
 class CompositionAtLevel(_message.Message):
     __slots__ = ("level", "slice_index", "muscle_area_cm2", "muscle_attenuation_hu", "paraspinal_muscle_area_cm2", "paraspinal_muscle_attenuation_hu", "imat_area_cm2", "sat_area_cm2", "vat_area_cm2", "vat_sat_ratio", "muscle_index_cm2_m2", "truncated", "missing_area_cm2", "paraspinal_muscle_index_cm2_m2", "muscle_fat_by_share_cm2", "lean_muscle_attenuation_hu")
@@ -611,7 +720,7 @@ class Driver(_message.Message):
     def __init__(self, domain: _Optional[str] = ..., statement: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., cutoff: _Optional[float] = ..., source: _Optional[str] = ...) -> None: ...
 
 class Assessment(_message.Message):
-    __slots__ = ("category", "between", "statement", "decided_on", "drivers", "confidence", "confidence_reasons", "unknown_context", "density_cutoffs_mg_cm3")
+    __slots__ = ("category", "between", "statement", "decided_on", "drivers", "confidence", "confidence_reasons", "unknown_context", "density_cutoffs_mg_cm3", "profile", "readings", "tiers", "joint")
     CATEGORY_FIELD_NUMBER: _ClassVar[int]
     BETWEEN_FIELD_NUMBER: _ClassVar[int]
     STATEMENT_FIELD_NUMBER: _ClassVar[int]
@@ -621,6 +730,10 @@ class Assessment(_message.Message):
     CONFIDENCE_REASONS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     DENSITY_CUTOFFS_MG_CM3_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    READINGS_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    JOINT_FIELD_NUMBER: _ClassVar[int]
     category: Category
     between: _containers.RepeatedScalarFieldContainer[Category]
     statement: str
@@ -630,10 +743,96 @@ class Assessment(_message.Message):
     confidence_reasons: _containers.RepeatedScalarFieldContainer[str]
     unknown_context: _containers.RepeatedScalarFieldContainer[str]
     density_cutoffs_mg_cm3: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, category: _Optional[_Union[Category, str]] = ..., between: _Optional[_Iterable[_Union[Category, str]]] = ..., statement: _Optional[str] = ..., decided_on: _Optional[str] = ..., drivers: _Optional[_Iterable[_Union[Driver, _Mapping]]] = ..., confidence: _Optional[_Union[Confidence, str]] = ..., confidence_reasons: _Optional[_Iterable[str]] = ..., unknown_context: _Optional[_Iterable[str]] = ..., density_cutoffs_mg_cm3: _Optional[_Iterable[float]] = ...) -> None: ...
+    profile: str
+    readings: _containers.RepeatedCompositeFieldContainer[LevelReading]
+    tiers: _containers.RepeatedCompositeFieldContainer[TierResult]
+    joint: JointAssessment
+    def __init__(self, category: _Optional[_Union[Category, str]] = ..., between: _Optional[_Iterable[_Union[Category, str]]] = ..., statement: _Optional[str] = ..., decided_on: _Optional[str] = ..., drivers: _Optional[_Iterable[_Union[Driver, _Mapping]]] = ..., confidence: _Optional[_Union[Confidence, str]] = ..., confidence_reasons: _Optional[_Iterable[str]] = ..., unknown_context: _Optional[_Iterable[str]] = ..., density_cutoffs_mg_cm3: _Optional[_Iterable[float]] = ..., profile: _Optional[str] = ..., readings: _Optional[_Iterable[_Union[LevelReading, _Mapping]]] = ..., tiers: _Optional[_Iterable[_Union[TierResult, _Mapping]]] = ..., joint: _Optional[_Union[JointAssessment, _Mapping]] = ...) -> None: ...
+
+class LevelReading(_message.Message):
+    __slots__ = ("levels", "kind", "rule", "value_mg_cm3", "standard_uncertainty_mg_cm3", "osteoporosis_below_mg_cm3", "low_below_mg_cm3", "ranges", "decides", "source", "verified")
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_MG_CM3_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_UNCERTAINTY_MG_CM3_FIELD_NUMBER: _ClassVar[int]
+    OSTEOPOROSIS_BELOW_MG_CM3_FIELD_NUMBER: _ClassVar[int]
+    LOW_BELOW_MG_CM3_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    DECIDES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_FIELD_NUMBER: _ClassVar[int]
+    levels: _containers.RepeatedScalarFieldContainer[Level]
+    kind: str
+    rule: str
+    value_mg_cm3: float
+    standard_uncertainty_mg_cm3: float
+    osteoporosis_below_mg_cm3: float
+    low_below_mg_cm3: float
+    ranges: _containers.RepeatedScalarFieldContainer[Category]
+    decides: bool
+    source: str
+    verified: bool
+    def __init__(self, levels: _Optional[_Iterable[_Union[Level, str]]] = ..., kind: _Optional[str] = ..., rule: _Optional[str] = ..., value_mg_cm3: _Optional[float] = ..., standard_uncertainty_mg_cm3: _Optional[float] = ..., osteoporosis_below_mg_cm3: _Optional[float] = ..., low_below_mg_cm3: _Optional[float] = ..., ranges: _Optional[_Iterable[_Union[Category, str]]] = ..., decides: _Optional[bool] = ..., source: _Optional[str] = ..., verified: _Optional[bool] = ...) -> None: ...
+
+class TierResult(_message.Message):
+    __slots__ = ("tier", "outcome", "statement", "value", "unit")
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    tier: str
+    outcome: str
+    statement: str
+    value: float
+    unit: str
+    def __init__(self, tier: _Optional[str] = ..., outcome: _Optional[str] = ..., statement: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ...) -> None: ...
+
+class Contribution(_message.Message):
+    __slots__ = ("domain", "criterion", "finding", "statement", "value", "unit", "cutoff", "source", "counts")
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    CRITERION_FIELD_NUMBER: _ClassVar[int]
+    FINDING_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    CUTOFF_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    domain: str
+    criterion: str
+    finding: str
+    statement: str
+    value: float
+    unit: str
+    cutoff: float
+    source: str
+    counts: bool
+    def __init__(self, domain: _Optional[str] = ..., criterion: _Optional[str] = ..., finding: _Optional[str] = ..., statement: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., cutoff: _Optional[float] = ..., source: _Optional[str] = ..., counts: _Optional[bool] = ...) -> None: ...
+
+class JointAssessment(_message.Message):
+    __slots__ = ("pattern", "statement", "contributions")
+    PATTERN_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    pattern: str
+    statement: str
+    contributions: _containers.RepeatedCompositeFieldContainer[Contribution]
+    def __init__(self, pattern: _Optional[str] = ..., statement: _Optional[str] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ...) -> None: ...
+
+class RuleFact(_message.Message):
+    __slots__ = ("name", "value", "text")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    text: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
 
 class Recommendation(_message.Message):
-    __slots__ = ("rule_id", "rule_version", "action", "text", "because", "citation", "verified")
+    __slots__ = ("rule_id", "rule_version", "action", "text", "because", "citation", "verified", "plan_definition", "activity_definition", "condition", "facts")
     RULE_ID_FIELD_NUMBER: _ClassVar[int]
     RULE_VERSION_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
@@ -641,6 +840,10 @@ class Recommendation(_message.Message):
     BECAUSE_FIELD_NUMBER: _ClassVar[int]
     CITATION_FIELD_NUMBER: _ClassVar[int]
     VERIFIED_FIELD_NUMBER: _ClassVar[int]
+    PLAN_DEFINITION_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_DEFINITION_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
     rule_id: str
     rule_version: str
     action: str
@@ -648,7 +851,53 @@ class Recommendation(_message.Message):
     because: _containers.RepeatedScalarFieldContainer[str]
     citation: str
     verified: bool
-    def __init__(self, rule_id: _Optional[str] = ..., rule_version: _Optional[str] = ..., action: _Optional[str] = ..., text: _Optional[str] = ..., because: _Optional[_Iterable[str]] = ..., citation: _Optional[str] = ..., verified: _Optional[bool] = ...) -> None: ...
+    plan_definition: str
+    activity_definition: str
+    condition: str
+    facts: _containers.RepeatedCompositeFieldContainer[RuleFact]
+    def __init__(self, rule_id: _Optional[str] = ..., rule_version: _Optional[str] = ..., action: _Optional[str] = ..., text: _Optional[str] = ..., because: _Optional[_Iterable[str]] = ..., citation: _Optional[str] = ..., verified: _Optional[bool] = ..., plan_definition: _Optional[str] = ..., activity_definition: _Optional[str] = ..., condition: _Optional[str] = ..., facts: _Optional[_Iterable[_Union[RuleFact, _Mapping]]] = ...) -> None: ...
+
+class SecondReading(_message.Message):
+    __slots__ = ("model_name", "model_version", "sha256", "provider", "question", "reference_standard", "reference_definition", "cut_off", "scores", "score", "positive", "agreement", "statement", "not_read_because", "limits")
+    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_STANDARD_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_DEFINITION_FIELD_NUMBER: _ClassVar[int]
+    CUT_OFF_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    POSITIVE_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    NOT_READ_BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    model_name: str
+    model_version: str
+    sha256: str
+    provider: str
+    question: str
+    reference_standard: str
+    reference_definition: str
+    cut_off: float
+    scores: _containers.RepeatedCompositeFieldContainer[LevelScore]
+    score: float
+    positive: bool
+    agreement: str
+    statement: str
+    not_read_because: str
+    limits: str
+    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., sha256: _Optional[str] = ..., provider: _Optional[str] = ..., question: _Optional[str] = ..., reference_standard: _Optional[str] = ..., reference_definition: _Optional[str] = ..., cut_off: _Optional[float] = ..., scores: _Optional[_Iterable[_Union[LevelScore, _Mapping]]] = ..., score: _Optional[float] = ..., positive: _Optional[bool] = ..., agreement: _Optional[str] = ..., statement: _Optional[str] = ..., not_read_because: _Optional[str] = ..., limits: _Optional[str] = ...) -> None: ...
+
+class LevelScore(_message.Message):
+    __slots__ = ("level", "score")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    level: Level
+    score: float
+    def __init__(self, level: _Optional[_Union[Level, str]] = ..., score: _Optional[float] = ...) -> None: ...
 
 class ModelUse(_message.Message):
     __slots__ = ("name", "version", "sha256", "purpose", "provider")

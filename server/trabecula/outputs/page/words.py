@@ -7,7 +7,7 @@ from typing import Final
 from trabecula.anatomy import Level
 from trabecula.assessment.assessment import Assessment, Category, Confidence, Driver
 from trabecula.bone.vertebra import ExclusionReason
-from trabecula.calibration.calibration import CalibrationMethod, ReferenceTissue
+from trabecula.calibration.calibration import CalibrationMethod, CorrectionName, ReferenceTissue
 from trabecula.patient import PatientContext, Sex
 from trabecula.report import ScreeningReport
 
@@ -17,6 +17,7 @@ SPACE: Final = "\u00a0"
 MINUS: Final = "\u2212"
 
 HEADLINES: Final[dict[Category, str]] = {
+    Category.SEVERE_RANGE_SUSPECTED: "Bone density in the osteoporosis range, vertebral fracture suspected",
     Category.OSTEOPOROSIS_RANGE: "Bone density in the osteoporosis range",
     Category.LOW_BONE_DENSITY_RANGE: "Bone density in the low range",
     Category.NO_SIGN_OF_LOW_DENSITY: "No sign of low bone density on this scan",
@@ -24,6 +25,7 @@ HEADLINES: Final[dict[Category, str]] = {
     Category.NOT_CLASSIFIED: "Bone density measured, not classified",
 }
 CATEGORY_NOUNS: Final[dict[Category, str]] = {
+    Category.SEVERE_RANGE_SUSPECTED: "the severe category, suspected",
     Category.OSTEOPOROSIS_RANGE: "the osteoporosis range",
     Category.LOW_BONE_DENSITY_RANGE: "the low range",
     Category.NO_SIGN_OF_LOW_DENSITY: "no sign of low density",
@@ -49,10 +51,34 @@ TISSUES: Final[dict[ReferenceTissue, str]] = {
     ReferenceTissue.SUBCUTANEOUS_FAT: "Subcutaneous fat",
     ReferenceTissue.PARASPINAL_MUSCLE: "Paraspinal muscle",
     ReferenceTissue.AORTIC_BLOOD: "Aortic blood",
+    ReferenceTissue.LIVER: "Liver",
+    ReferenceTissue.SPLEEN: "Spleen",
+    ReferenceTissue.CORTICAL_BONE: "Cortical bone",
 }
 METHODS: Final[dict[CalibrationMethod, str]] = {
     CalibrationMethod.PHANTOMLESS: "Phantomless, from the patient's own tissues",
-    CalibrationMethod.HU_ONLY: "None: attenuation only, density by the scanner's nominal scale",
+    CalibrationMethod.HU_ONLY: "None: attenuation only, for pre-screening; no density",
+    CalibrationMethod.SYNCHRONOUS_PHANTOM: "QCT phantom in the same scan",
+    CalibrationMethod.ASYNCHRONOUS: "This scanner's own history of phantom scans",
+    CalibrationMethod.MUSCLE_ONLY: "Phantomless, paraspinal muscle alone",
+    CalibrationMethod.FAT_AIR: "Phantomless, fat and air",
+    CalibrationMethod.AIR_BLOOD: "Phantomless, air and blood",
+    CalibrationMethod.FAT_BLOOD_BONE: "Phantomless, fat, blood and cortical bone",
+    CalibrationMethod.MASS_ATTENUATION: "Mass attenuation (Michalski 2020), a comparator not on the phantom scale",
+}
+CORRECTIONS: Final[dict[CorrectionName, str]] = {
+    CorrectionName.NOISE: "Averaging of references by noise",
+    CorrectionName.FIELD_OF_VIEW: "Completion of a body cut by the field of view",
+    CorrectionName.PATIENT_SIZE: "Patient size",
+    CorrectionName.TUBE_VOLTAGE: "Tube voltage",
+    CorrectionName.TIN_FILTER: "Tin filter",
+    CorrectionName.VIRTUAL_UNENHANCED: "Virtual unenhanced image",
+    CorrectionName.CONTRAST: "Contrast medium",
+    CorrectionName.MARROW: "Marrow fat at this tube voltage",
+    CorrectionName.KERNEL: "Reconstruction kernel",
+    CorrectionName.SLICE_THICKNESS: "Slice thickness",
+    CorrectionName.DRIFT: "Scanner drift",
+    CorrectionName.SCALE: "Density scale",
 }
 CONTEXT: Final[dict[str, str]] = {
     "age_years": "age",

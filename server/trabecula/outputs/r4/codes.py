@@ -144,6 +144,7 @@ STANDARD_CODES: Final[dict[Metric, tuple[str, str, str]]] = {
 """A standard coding that may stand beside the project's own."""
 
 INTERPRETATIONS: Final[dict[Category, tuple[str, str]]] = {
+    Category.SEVERE_RANGE_SUSPECTED: ("L", "Low"),
     Category.OSTEOPOROSIS_RANGE: ("L", "Low"),
     Category.LOW_BONE_DENSITY_RANGE: ("L", "Low"),
     Category.INDETERMINATE: ("IND", "Indeterminate"),
@@ -151,12 +152,14 @@ INTERPRETATIONS: Final[dict[Category, tuple[str, str]]] = {
 """Never ``LL`` (critical low sets off alarms in an EHR) and never ``N`` (CT cannot rule low density out)."""
 
 QUALITATIVE_RISK: Final[dict[Category, tuple[str, str]]] = {
+    Category.SEVERE_RANGE_SUSPECTED: ("high", "High likelihood"),
     Category.OSTEOPOROSIS_RANGE: ("high", "High likelihood"),
     Category.LOW_BONE_DENSITY_RANGE: ("moderate", "Moderate likelihood"),
 }
 """Likelihood that low bone density is confirmed; no reassuring word for the other categories."""
 
 CATEGORY_DISPLAY: Final[dict[Category, str]] = {
+    Category.SEVERE_RANGE_SUSPECTED: "Osteoporosis range with suspected vertebral fracture: severe category suspected",
     Category.OSTEOPOROSIS_RANGE: "Trabecular density in the osteoporosis range",
     Category.LOW_BONE_DENSITY_RANGE: "Trabecular density in the low range",
     Category.NO_SIGN_OF_LOW_DENSITY: "No sign of low density on this scan",
