@@ -8,10 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from trabecula.cli import evaluate
 from trabecula.cli.exits import ExitCode, complain, exits_with_code
 from trabecula.errors import ModelError, NotFound
 
 app = typer.Typer(help="The model bundles.", no_args_is_help=True, rich_markup_mode="rich")
+app.command("evaluate", epilog=evaluate.EVALUATE_EPILOG)(evaluate.evaluate)
+app.command("evaluate-cases", epilog=evaluate.CASES_EPILOG)(evaluate.evaluate_cases)
 
 ModelsDir = Annotated[
     Path | None,
