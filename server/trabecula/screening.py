@@ -103,7 +103,7 @@ def screen(
         return conclude(findings.refused(calibration))
 
     with clock.stage(Stage.DENSITY):
-        vertebrae, density = measure_density(measured, calibration, study.acquisition, constants)
+        vertebrae, density = measure_density(measured, calibration, constants)
 
     with clock.stage(Stage.COMPOSITION):
         measured_levels = measure_levels(study.volume, anatomy, calibration, patient, constants)

@@ -55,7 +55,7 @@ def read_density(spec: PhantomSpec, folder: Path, repository: Path) -> tuple[Cal
     vertebrae = measure_vertebrae(study.volume, anatomy, constants)
     assert isinstance(calibration, Calibration)
     assert isinstance(vertebrae, tuple)
-    _, summary = measure_density(vertebrae, calibration, study.acquisition, constants)
+    _, summary = measure_density(vertebrae, calibration, constants)
     return calibration, summary
 
 

@@ -23,7 +23,7 @@ from spectrum import COLUMNS, Tube, table_rows
 
 Array = npt.NDArray[np.float64]
 
-NAME, VERSION = "calibration-phantomless", "1.0.0"
+NAME, VERSION = "calibration-phantomless", "1.1.0"
 KVP = np.arange(70.0, 150.1, 5.0)
 DIAMETER_CM = np.arange(15.0, 45.1, 2.5)
 ANCHOR_KVP, ANCHOR_DIAMETER_CM = 120.0, 25.0

@@ -35,6 +35,15 @@ BLOOD = {
 RED_MARROW = {
     "H": 0.105, "C": 0.414, "N": 0.034, "O": 0.439, "P": 0.001, "S": 0.002, "Cl": 0.002, "K": 0.002, "Fe": 0.001,
 }  # fmt: skip
+LIVER = {
+    "H": 0.102, "C": 0.139, "N": 0.030, "O": 0.716, "Na": 0.002, "P": 0.003, "S": 0.003, "Cl": 0.002, "K": 0.003,
+}  # fmt: skip
+SPLEEN = {
+    "H": 0.103, "C": 0.113, "N": 0.032, "O": 0.741, "Na": 0.001, "P": 0.003, "S": 0.002, "Cl": 0.002, "K": 0.003,
+}  # fmt: skip
+CORTICAL_BONE = {
+    "H": 0.034, "C": 0.155, "N": 0.042, "O": 0.435, "Na": 0.001, "Mg": 0.002, "P": 0.103, "S": 0.003, "Ca": 0.225,
+}  # fmt: skip
 YELLOW_MARROW = {"H": 0.115, "C": 0.644, "N": 0.007, "O": 0.231, "Na": 0.001, "S": 0.001, "Cl": 0.001}
 
 TISSUES = (
@@ -43,6 +52,9 @@ TISSUES = (
     ("aortic-blood", BLOOD, 1.06),
     ("red-marrow", RED_MARROW, 1.03),
     ("yellow-marrow", YELLOW_MARROW, 0.98),
+    ("liver", LIVER, 1.06),
+    ("spleen", SPLEEN, 1.06),
+    ("cortical-bone", CORTICAL_BONE, 1.92),
 )
 COLUMNS = ("mineral-slope", "iodine-slope", *(name for name, _, _ in TISSUES))
 """HU per mg/cm3 of K2HPO4, HU per mg/cm3 of iodine, then HU of each tissue."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from trabecula.calibration.calibration import ReferenceTissue
+from trabecula.calibration.calibration import CorrectionName, CorrectionStep, ReferenceTissue
 from trabecula.calibration.model import Beam, CalibrationModel, Spectrum
+from trabecula.calibration.patient_size import PatientSize
 from trabecula.calibration.references import Nominal
 from trabecula.clinical import ClinicalConstants
 from trabecula.imaging.study import Acquisition, SpectralFilter
 from trabecula.outcome import Refusal, RefusalCode, Stage
+
+_SLOPE_SOURCE = "calibration.slope.relative_standard_uncertainty"
 
 
 @dataclass(frozen=True)
@@ -19,16 +23,32 @@ class KnownBeam:
     """The beam taken, and the two it may lie between where the header does not name the tube voltage."""
 
     kvp: float
+    tin: bool
+    diameter_cm: float
     taken: Spectrum
     ends: tuple[Spectrum, Spectrum] | None
+    sizes: tuple[Spectrum, Spectrum]
+    """One standard uncertainty of the patient's size below and above."""
     at_120kvp: Spectrum
     """Same patient, 120 kVp, no tin."""
     anchor: Spectrum
     """The beam of the nominal reference HU, whose reading defines density."""
+    at_kvp: Callable[[float], Spectrum]
+    """Same patient, another tube voltage, no tin."""
+    steps: tuple[CorrectionStep, ...] = ()
+    """Size, tube voltage and filter as they change the mineral slope."""
 
     def uncertain(self, quantity: Callable[[Spectrum], float]) -> float:
         """Half the difference of a quantity between the two ends; 0 where the beam is known."""
         return abs(quantity(self.ends[0]) - quantity(self.ends[1])) / 2.0 if self.ends else 0.0
+
+    def by_size(self, quantity: Callable[[Spectrum], float]) -> float:
+        """Standard uncertainty of a quantity from that of the patient's size."""
+        return abs(quantity(self.sizes[0]) - quantity(self.sizes[1])) / 2.0
+
+    def iodine_ratio(self) -> float:
+        """HU of iodine in this beam over that at the anchor."""
+        return self.taken.iodine_hu_per_mg_ml / self.anchor.iodine_hu_per_mg_ml
 
 
 def spectrum_refusal(acquisition: Acquisition, model: CalibrationModel, constants: ClinicalConstants) -> Refusal | None:
@@ -55,22 +75,70 @@ def spectrum_refusal(acquisition: Acquisition, model: CalibrationModel, constant
 
 
 def known_beam(
-    acquisition: Acquisition, diameter_cm: float, model: CalibrationModel, constants: ClinicalConstants
+    acquisition: Acquisition,
+    size: PatientSize,
+    model: CalibrationModel,
+    constants: ClinicalConstants,
+    without: frozenset[CorrectionName] = frozenset(),
 ) -> KnownBeam:
-    """Look the beam up; a missing tube voltage is assumed, with the range it may have."""
-    relative = constants.number("calibration.slope.relative_standard_uncertainty")
-    tin = acquisition.spectral_filter is SpectralFilter.TIN
+    """Look the beam up; a missing tube voltage is assumed, with the range it may have.
 
-    def look_up(kvp: float, filtered: bool) -> Spectrum:
-        return model.spectrum(Beam(kvp, filtered, diameter_cm), relative)
+    A step in ``without`` leaves its quantity at the anchor's: 120 kVp, no tin, 25 cm.
+    """
+    relative = constants.number(_SLOPE_SOURCE)
+    rule = constants.row("calibration.spectrum.unknown_kvp")
+    stated_kvp = acquisition.kvp if acquisition.kvp is not None else rule.number("assumed_kvp")
+    stated_tin = acquisition.spectral_filter is SpectralFilter.TIN
+    stated_cm = size.water_equivalent_diameter_cm
+    kvp = model.anchor_beam.kvp if CorrectionName.TUBE_VOLTAGE in without else stated_kvp
+    tin = stated_tin and CorrectionName.TIN_FILTER not in without
+    diameter_cm = model.anchor_beam.diameter_cm if CorrectionName.PATIENT_SIZE in without else stated_cm
+
+    def look_up(at_kvp: float, filtered: bool, at_cm: float = diameter_cm) -> Spectrum:
+        return model.spectrum(Beam(at_kvp, filtered, at_cm), relative)
 
     ends = None
-    kvp = acquisition.kvp
-    if kvp is None:
-        rule = constants.row("calibration.spectrum.unknown_kvp")
-        kvp = rule.number("assumed_kvp")
+    if acquisition.kvp is None:
         ends = look_up(rule.number("low_kvp"), tin), look_up(rule.number("high_kvp"), tin)
-    return KnownBeam(kvp, look_up(kvp, tin), ends, look_up(120.0, False), model.anchor)
+    spread_cm = size.standard_uncertainty_cm
+    sizes = look_up(kvp, tin, diameter_cm - spread_cm), look_up(kvp, tin, diameter_cm + spread_cm)
+    slopes = (
+        model.anchor.slope_hu_per_mg_cm3,
+        look_up(model.anchor_beam.kvp, False, stated_cm).slope_hu_per_mg_cm3,
+        look_up(stated_kvp, False, stated_cm).slope_hu_per_mg_cm3,
+        look_up(stated_kvp, stated_tin, stated_cm).slope_hu_per_mg_cm3,
+    )
+    size_ratio, kvp_ratio, tin_ratio = (after / before for before, after in pairwise(slopes))
+    known = KnownBeam(
+        kvp=stated_kvp,
+        tin=tin,
+        diameter_cm=diameter_cm,
+        taken=look_up(kvp, tin),
+        ends=ends,
+        sizes=sizes,
+        at_120kvp=look_up(120.0, False),
+        anchor=model.anchor,
+        at_kvp=lambda other: look_up(other, False),
+    )
+
+    def slope(spectrum: Spectrum) -> float:
+        return spectrum.slope_hu_per_mg_cm3
+
+    table = f"mineral slope, {model.use.name} {model.use.version}"
+    by_size = size_ratio * known.by_size(slope) / slope(known.taken)
+    by_kvp = kvp_ratio * math.hypot(relative, known.uncertain(slope) / slope(known.taken))
+    steps = [
+        CorrectionStep(CorrectionName.PATIENT_SIZE, size_ratio, "1", table, by_size),
+        CorrectionStep(CorrectionName.TUBE_VOLTAGE, kvp_ratio, "1", table, by_kvp),
+    ]
+    if stated_tin:
+        steps.append(CorrectionStep(CorrectionName.TIN_FILTER, tin_ratio, "1", table, 0.0))
+    return replace(known, steps=tuple(switched(step, without) for step in steps))
+
+
+def switched(step: CorrectionStep, without: frozenset[CorrectionName]) -> CorrectionStep:
+    """The step, marked as not applied where the site has switched it off."""
+    return replace(step, applied=step.name not in without)
 
 
 def nominal_tissue(tissue: ReferenceTissue, beam: KnownBeam, enhanced: bool, constants: ClinicalConstants) -> Nominal:
@@ -79,13 +147,17 @@ def nominal_tissue(tissue: ReferenceTissue, beam: KnownBeam, enhanced: bool, con
     hu, spread = row.number("nominal_hu"), row.number("standard_deviation_hu")
     if tissue is ReferenceTissue.OUTSIDE_AIR:
         return Nominal(hu, spread)
+    if tissue is ReferenceTissue.CORTICAL_BONE:  # what is seen of it is a share of the solid, so it scales
+        ratio = beam.taken.tissue_hu[tissue] / beam.anchor.tissue_hu[tissue]
+        return Nominal(hu * ratio, spread * ratio)
     hu += beam.taken.tissue_hu[tissue] - beam.anchor.tissue_hu[tissue]
-    spread = math.hypot(spread, beam.uncertain(lambda s: s.tissue_hu[tissue]))
+    spread = math.hypot(
+        spread, beam.uncertain(lambda s: s.tissue_hu[tissue]), beam.by_size(lambda s: s.tissue_hu[tissue])
+    )
     if enhanced and tissue is ReferenceTissue.PARASPINAL_MUSCLE:
         rise = constants.row("contrast.muscle")
-        iodine = beam.taken.iodine_hu_per_mg_ml / beam.anchor.iodine_hu_per_mg_ml
-        hu += iodine * rise.number("shift_hu")
-        spread = math.hypot(spread, iodine * rise.number("standard_deviation_hu"))
+        hu += beam.iodine_ratio() * rise.number("shift_hu")
+        spread = math.hypot(spread, beam.iodine_ratio() * rise.number("standard_deviation_hu"))
     return Nominal(hu, spread)
 
 

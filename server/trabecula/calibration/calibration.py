@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,8 +17,17 @@ class DensityScale(StrEnum):
 
 
 class CalibrationMethod(StrEnum):
+    """How HU became density. ``MASS_ATTENUATION`` is a comparator and never chosen unless asked for."""
+
     PHANTOMLESS = "phantomless"
     HU_ONLY = "hu-only"
+    SYNCHRONOUS_PHANTOM = "synchronous-phantom"
+    ASYNCHRONOUS = "asynchronous"
+    MUSCLE_ONLY = "muscle-only"
+    FAT_AIR = "fat-air"
+    AIR_BLOOD = "air-blood"
+    FAT_BLOOD_BONE = "fat-blood-bone"
+    MASS_ATTENUATION = "mass-attenuation"
 
 
 class ReferenceTissue(StrEnum):
@@ -25,6 +35,9 @@ class ReferenceTissue(StrEnum):
     SUBCUTANEOUS_FAT = "subcutaneous-fat"
     PARASPINAL_MUSCLE = "paraspinal-muscle"
     AORTIC_BLOOD = "aortic-blood"
+    LIVER = "liver"
+    SPLEEN = "spleen"
+    CORTICAL_BONE = "cortical-bone"
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,50 @@ class ReferenceMeasurement:
     voxels: int
     used: bool
     rejected_because: str | None
+    sampling_standard_error_hu: float = 0.0
+    """Part of ``standard_deviation_hu`` that comes from measuring it in this scan."""
+    gate_hu: float | None = None
+    """Distance from the nominal beyond which it would have been implausible."""
+
+
+class CorrectionName(StrEnum):
+    """The corrections, in the order they act."""
+
+    NOISE = "noise"
+    FIELD_OF_VIEW = "field-of-view"
+    PATIENT_SIZE = "patient-size"
+    TUBE_VOLTAGE = "tube-voltage"
+    TIN_FILTER = "tin-filter"
+    VIRTUAL_UNENHANCED = "virtual-unenhanced"
+    CONTRAST = "contrast"
+    MARROW = "marrow"
+    KERNEL = "kernel"
+    SLICE_THICKNESS = "slice-thickness"
+    DRIFT = "drift"
+    SCALE = "scale"
+
+
+@dataclass(frozen=True)
+class CorrectionStep:
+    """One correction as it acted on this scan."""
+
+    name: CorrectionName
+    amount: float
+    """What was taken off (HU, mg/cm3), divided by (ratios, unit 1) or added (cm, mm of averaging)."""
+    unit: str
+    source: str
+    added_standard_uncertainty: float
+    """By how much the step widens the error, in the unit of ``amount``."""
+    applied: bool = True
+    """False where a site has switched the step off; the amount is then what it would have been."""
+
+
+@dataclass(frozen=True)
+class MethodVerdict:
+    """A calibration method that was considered before the one taken, and why it was not."""
+
+    method: CalibrationMethod
+    because: str
 
 
 @dataclass(frozen=True)
@@ -46,7 +103,8 @@ class Calibration:
     """HU on the scan to density.
 
     ``HU' = gain * HU + offset_hu`` is the HU a scanner in specification would have shown;
-    ``density = (HU' - contrast_correction_hu - marrow_correction_hu) / slope_hu_per_mg_cm3``.
+    ``density = (HU' - contrast_correction_hu - marrow_correction_hu) / slope_hu_per_mg_cm3
+    - density_correction_mg_cm3``, plus ``curvature_mg_cm3_per_hu2 * HU'^2`` for the one method that is not linear.
     """
 
     method: CalibrationMethod
@@ -77,3 +135,57 @@ class Calibration:
     to_120kvp_gain: float = 1.0
     """``HU120 = to_120kvp_gain * HU' + to_120kvp_offset_hu``: attenuation at 120 kVp in the same patient."""
     to_120kvp_offset_hu: float = 0.0
+    slope_size_standard_uncertainty: float = 0.0
+    """The part of ``slope_standard_uncertainty`` that comes from not knowing the patient's size better."""
+    offset_slope_covariance: float = 0.0
+    """Of offset and slope where one fit gave both (phantoms), HU squared per mg/cm3."""
+    density_correction_mg_cm3: float = 0.0
+    """Subtracted from density at the end: kernel and slice thickness."""
+    kernel_standard_uncertainty_mg_cm3: float = 0.0
+    slice_standard_uncertainty_mg_cm3: float = 0.0
+    curvature_mg_cm3_per_hu2: float = 0.0
+    corrections: tuple[CorrectionStep, ...] = ()
+    chosen_because: str = ""
+    """Why this method and no other, in words."""
+    alternatives: tuple[MethodVerdict, ...] = ()
+    """Methods that the site prefers and that this scan does not allow."""
+
+    @property
+    def gives_density(self) -> bool:
+        """False for HU alone: attenuation for pre-screening, no density."""
+        return self.method is not CalibrationMethod.HU_ONLY
+
+    def hu_prime(self, hu: float) -> float:
+        """HU' of trabecular bone, contrast taken off."""
+        return self.gain * hu + self.offset_hu - self.contrast_correction_hu
+
+    def density_mg_cm3(self, hu: float) -> float:
+        """Density of trabecular bone that shows ``hu``, on :attr:`scale`."""
+        prime = self.hu_prime(hu)
+        linear = (prime - self.marrow_correction_hu) / self.slope_hu_per_mg_cm3
+        return linear + self.curvature_mg_cm3_per_hu2 * prime**2 - self.density_correction_mg_cm3
+
+    def standard_uncertainties_mg_cm3(self, hu: float) -> dict[str, float]:
+        """Independent parts of the calibration's error at ``hu``, mg/cm3, by name. They add in quadrature."""
+        slope = self.slope_hu_per_mg_cm3
+        through_slope = self.density_mg_cm3(hu) + self.density_correction_mg_cm3
+        line_hu2 = (
+            self.gain_variance * hu**2 + 2.0 * self.gain_offset_covariance_hu * hu + self.offset_variance_hu2
+        ) - 2.0 * through_slope * self.offset_slope_covariance
+        size = abs(through_slope) * self.slope_size_standard_uncertainty
+        prior = abs(through_slope) * math.sqrt(
+            max(self.slope_standard_uncertainty**2 - self.slope_size_standard_uncertainty**2, 0.0)
+        )
+        return {
+            "references": math.sqrt(max(line_hu2, 0.0)) / slope,
+            "slope": prior / slope,
+            "size": size / slope,
+            "contrast": self.contrast_standard_uncertainty_hu / slope,
+            "marrow": self.marrow_standard_uncertainty_hu / slope,
+            "kernel": self.kernel_standard_uncertainty_mg_cm3,
+            "slice": self.slice_standard_uncertainty_mg_cm3,
+        }
+
+    def density_standard_uncertainty_mg_cm3(self, hu: float) -> float:
+        """Of the calibration alone, coverage factor 1; noise and region come on top."""
+        return math.hypot(*self.standard_uncertainties_mg_cm3(hu).values())

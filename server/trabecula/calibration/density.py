@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from trabecula.anatomy import Level
 from trabecula.bone.vertebra import VertebraMeasurement
 from trabecula.calibration.calibration import Calibration
-from trabecula.calibration.density_result import DensitySummary, VertebraResult
+from trabecula.calibration.density_result import DensitySummary, UncertaintyTerm, VertebraResult
 from trabecula.clinical import ClinicalConstants, Row
-from trabecula.imaging.study import Acquisition
 
 _NO_CONVERSION: Final = "none"
 
@@ -21,19 +20,20 @@ _NO_CONVERSION: Final = "none"
 class _Density:
     """Density of one vertebra with its uncertainty split by what neighbours share.
 
-    ``own`` (noise, region) averages down over vertebrae; calibration, contrast, marrow, kernel and slice do not.
+    Noise and segmentation are the vertebra's own and average down over vertebrae; everything else does not.
     """
 
     measurement: VertebraMeasurement
     hu_calibrated: float
     vbmd: float
-    own: float
-    shared: float
+    noise: float
+    segmentation: float
+    shared: Mapping[str, float]
     rule: Row | None
 
     @property
     def uncertainty(self) -> float:
-        return math.hypot(self.own, self.shared)
+        return math.hypot(self.noise, self.segmentation, *self.shared.values())
 
     @property
     def counts(self) -> bool:
@@ -41,19 +41,16 @@ class _Density:
 
 
 def measure_density(
-    vertebrae: Sequence[VertebraMeasurement],
-    calibration: Calibration,
-    acquisition: Acquisition,
-    constants: ClinicalConstants,
+    vertebrae: Sequence[VertebraMeasurement], calibration: Calibration, constants: ClinicalConstants
 ) -> tuple[tuple[VertebraResult, ...], DensitySummary]:
-    """Density of each vertebra, K2HPO4 mg/cm3, and the summary over those that count.
+    """Density of each vertebra on the calibration's scale, mg/cm3, and the summary over those that count.
 
     The mean is over T11, T12, L1, L2 where any of them counts, else over all that count. The lumbar equivalent
     comes from lumbar bodies alone when there are any (identity), else from the thoracic ones through the line of
-    their level; ``conversion`` is that line's id.
+    their level; ``conversion`` is that line's id. A calibration that gives no density (HU only) leaves attenuation.
     """
     rules = {Level(name): row for row in constants.rows("levels") for name in row.texts("levels")}
-    densities = [_density(m, calibration, acquisition, constants, rules.get(m.level)) for m in vertebrae]
+    densities = [_density(m, calibration, constants, rules.get(m.level)) for m in vertebrae]
     results = tuple(_result(m, d, calibration) for m, d in zip(vertebrae, densities, strict=True))
     counted = [d for d in densities if d is not None and d.counts]
     preferred = {Level(name) for name in constants.texts("density.preferred_levels")}
@@ -62,42 +59,23 @@ def measure_density(
 
 
 def _density(
-    measurement: VertebraMeasurement,
-    calibration: Calibration,
-    acquisition: Acquisition,
-    constants: ClinicalConstants,
-    rule: Row | None,
+    measurement: VertebraMeasurement, calibration: Calibration, constants: ClinicalConstants, rule: Row | None
 ) -> _Density | None:
     hu = measurement.hu_mean
     if hu is None:
         return None
-    c = calibration
-    slope = c.slope_hu_per_mg_cm3
-    calibrated = c.gain * hu + c.offset_hu - c.contrast_correction_hu
-    vbmd = (calibrated - c.marrow_correction_hu) / slope
     error = measurement.hu_standard_error
     if error is None:
         error = (measurement.hu_sd or 0.0) / math.sqrt(max(measurement.roi_voxels, 1))
-    line_variance = c.gain_variance * hu**2 + 2.0 * c.gain_offset_covariance_hu * hu + c.offset_variance_hu2
-    shared_hu = math.sqrt(
-        max(line_variance, 0.0)
-        + c.contrast_standard_uncertainty_hu**2
-        + c.marrow_standard_uncertainty_hu**2
-        + (vbmd * c.slope_standard_uncertainty) ** 2
+    return _Density(
+        measurement,
+        calibration.hu_prime(hu),
+        calibration.density_mg_cm3(hu),
+        abs(calibration.gain) * error / calibration.slope_hu_per_mg_cm3,
+        constants.number("density.segmentation_standard_uncertainty"),
+        calibration.standard_uncertainties_mg_cm3(hu),
+        rule,
     )
-    shared = math.hypot(shared_hu / slope, *_acquisition_terms(acquisition, constants))
-    return _Density(measurement, calibrated, vbmd, abs(c.gain) * error / slope, shared, rule)
-
-
-def _acquisition_terms(acquisition: Acquisition, constants: ClinicalConstants) -> tuple[float, float]:
-    """Standard uncertainties by kernel and by slice thickness, mg/cm3."""
-    kernel = constants.row("density.kernel_standard_uncertainty").number(acquisition.kernel_class.value)
-    row = constants.row("density.slice_standard_uncertainty")
-    thickness = acquisition.slice_thickness_mm
-    if thickness is None:
-        return kernel, row.number("unknown_mg_cm3")
-    thin = thickness <= row.number("thin_up_to_mm")
-    return kernel, row.number("thin_mg_cm3" if thin else "thick_mg_cm3")
 
 
 def _convert(rule: Row, vbmd: float, uncertainty: float) -> tuple[float, float]:
@@ -108,15 +86,16 @@ def _convert(rule: Row, vbmd: float, uncertainty: float) -> tuple[float, float]:
 
 
 def _result(m: VertebraMeasurement, density: _Density | None, calibration: Calibration) -> VertebraResult:
-    lumbar = _convert(density.rule, density.vbmd, density.uncertainty) if density and density.rule else None
+    known = density if calibration.gives_density else None
+    lumbar = _convert(known.rule, known.vbmd, known.uncertainty) if known and known.rule else None
     return VertebraResult(
         level=m.level,
         level_confidence=m.level_confidence,
         hu_mean=m.hu_mean,
         hu_sd=m.hu_sd,
         hu_calibrated=None if density is None else density.hu_calibrated,
-        vbmd_mg_cm3=None if density is None else density.vbmd,
-        vbmd_standard_uncertainty_mg_cm3=None if density is None else density.uncertainty,
+        vbmd_mg_cm3=None if known is None else known.vbmd,
+        vbmd_standard_uncertainty_mg_cm3=None if known is None else known.uncertainty,
         lumbar_equivalent_mg_cm3=None if lumbar is None else lumbar[0],
         lumbar_equivalent_standard_uncertainty_mg_cm3=None if lumbar is None else lumbar[1],
         scale=calibration.scale,
@@ -133,31 +112,40 @@ def _result(m: VertebraMeasurement, density: _Density | None, calibration: Calib
 def _summary(chosen: Sequence[_Density], calibration: Calibration) -> DensitySummary:
     if not chosen:
         return DensitySummary((), None, None, None, None, _NO_CONVERSION, None, calibration.scale)
-    value, uncertainty = _mean(chosen)
-    lumbar, lumbar_uncertainty, conversion = _lumbar_mean(chosen)
     hu = [calibration.to_120kvp_gain * d.hu_calibrated + calibration.to_120kvp_offset_hu for d in chosen]
+    levels = tuple(d.measurement.level for d in chosen)
+    hu_mean = sum(hu) / len(hu)
+    if not calibration.gives_density:
+        return DensitySummary(levels, None, None, None, None, _NO_CONVERSION, hu_mean, calibration.scale)
+    value, parts = _mean(chosen)
+    lumbar, lumbar_parts, conversion = _lumbar_mean(chosen)
+    budget = lumbar_parts if lumbar is not None else parts
     return DensitySummary(
-        levels_used=tuple(d.measurement.level for d in chosen),
+        levels_used=levels,
         vbmd_mean_mg_cm3=value,
-        vbmd_mean_standard_uncertainty_mg_cm3=uncertainty,
+        vbmd_mean_standard_uncertainty_mg_cm3=math.hypot(*parts.values()),
         lumbar_equivalent_mg_cm3=lumbar,
-        lumbar_equivalent_standard_uncertainty_mg_cm3=lumbar_uncertainty,
+        lumbar_equivalent_standard_uncertainty_mg_cm3=None if lumbar is None else math.hypot(*lumbar_parts.values()),
         conversion=conversion,
-        hu_mean_120kvp=sum(hu) / len(hu),
+        hu_mean_120kvp=hu_mean,
         scale=calibration.scale,
+        uncertainty_budget=tuple(UncertaintyTerm(name, amount) for name, amount in budget.items()),
     )
 
 
-def _mean(densities: Sequence[_Density]) -> tuple[float, float]:
-    """Mean of at least one density; own errors average down, shared ones stay."""
+def _mean(densities: Sequence[_Density]) -> tuple[float, dict[str, float]]:
+    """Mean of at least one density and the parts of its error; own errors average down, shared ones stay."""
     n = len(densities)
-    own = math.sqrt(sum(d.own**2 for d in densities)) / n
-    shared = sum(d.shared for d in densities) / n
-    return sum(d.vbmd for d in densities) / n, math.hypot(own, shared)
+    parts = {
+        "noise": math.hypot(*(d.noise for d in densities)) / n,
+        "segmentation": math.hypot(*(d.segmentation for d in densities)) / n,
+    }
+    parts |= {name: sum(d.shared[name] for d in densities) / n for name in densities[0].shared}
+    return sum(d.vbmd for d in densities) / n, parts
 
 
-def _lumbar_mean(densities: Sequence[_Density]) -> tuple[float | None, float | None, str]:
-    """Lumbar equivalent of the group of levels nearest to the lumbar spine, and the id of its rule.
+def _lumbar_mean(densities: Sequence[_Density]) -> tuple[float | None, dict[str, float], str]:
+    """Lumbar equivalent of the group of levels nearest to the lumbar spine, its error's parts, its rule's id.
 
     A direct lumbar reading is not mixed with converted thoracic ones: the conversion's error (7 mg/cm3 and more)
     outweighs the noise that averaging would save.
@@ -167,7 +155,9 @@ def _lumbar_mean(densities: Sequence[_Density]) -> tuple[float | None, float | N
         if density.rule is not None:
             groups.setdefault(density.rule.id, (density.rule, []))[1].append(density)
     if not groups:
-        return None, None, _NO_CONVERSION
+        return None, {}, _NO_CONVERSION
     rule, group = next(iter(groups.values()))
-    value, uncertainty = _convert(rule, *_mean(group))
-    return value, uncertainty, rule.id
+    mean, parts = _mean(group)
+    value, _ = _convert(rule, mean, 0.0)
+    converted = {name: rule.number("slope") * part for name, part in parts.items()}
+    return value, {**converted, "level-conversion": rule.number("standard_error_mg_cm3")}, rule.id

@@ -34,6 +34,14 @@ class VertebraResult:
 
 
 @dataclass(frozen=True)
+class UncertaintyTerm:
+    """One independent part of a density's standard uncertainty."""
+
+    name: str
+    standard_uncertainty_mg_cm3: float
+
+
+@dataclass(frozen=True)
 class DensitySummary:
     """Means over the vertebrae that count. Standard uncertainties, coverage factor 1."""
 
@@ -47,3 +55,6 @@ class DensitySummary:
     hu_mean_120kvp: float | None
     """Mean calibrated attenuation brought to 120 kVp, for HU thresholds."""
     scale: DensityScale
+    uncertainty_budget: tuple[UncertaintyTerm, ...] = ()
+    """Parts of the lumbar equivalent's uncertainty (of the mean's where there is no lumbar equivalent); they add in
+    quadrature."""

@@ -29,11 +29,7 @@ DoubleArray = npt.NDArray[np.float64]
 _PROVIDER: Final = "CPUExecutionProvider"  # double precision on a handful of numbers: no accelerator is of use
 _MINERAL, _IODINE = "mineral-slope", "iodine-slope"
 _RED, _YELLOW = "red-marrow", "yellow-marrow"
-_TISSUES: Final = (
-    ReferenceTissue.SUBCUTANEOUS_FAT,
-    ReferenceTissue.PARASPINAL_MUSCLE,
-    ReferenceTissue.AORTIC_BLOOD,
-)
+_TISSUES: Final = tuple(tissue for tissue in ReferenceTissue if tissue is not ReferenceTissue.OUTSIDE_AIR)
 _COLUMNS: Final = frozenset({_MINERAL, _IODINE, _RED, _YELLOW, *_TISSUES})
 
 
@@ -99,6 +95,7 @@ class CalibrationModel:
     use: ModelUse
     kvp_range: tuple[float, float]
     diameter_range_cm: tuple[float, float]
+    anchor_beam: Beam
     anchor: Spectrum
     """The beam in which nominal reference HU are given, and whose reading defines density."""
     _columns: tuple[str, ...]
@@ -137,6 +134,8 @@ def load_calibration(models_dir: Path, runtime: RuntimeSettings) -> CalibrationM
         columns = tuple(str(c) for c in manifest["columns"])
         kvp_low, kvp_high = (float(v) for v in manifest["kvp_range"])
         cm_low, cm_high = (float(v) for v in manifest["diameter_range_cm"])
+        place = manifest["anchor"]
+        anchor_beam = Beam(float(place["kvp"]), bool(place["tin"]), float(place["diameter_cm"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"manifest of {folder.name} is incomplete", bundle=folder.name) from error
     if missing := _COLUMNS - set(columns):
@@ -147,7 +146,7 @@ def load_calibration(models_dir: Path, runtime: RuntimeSettings) -> CalibrationM
     except Exception as error:  # onnxruntime raises subclasses of its own for any fault
         raise ModelError(f"{folder.name} cannot be run: {type(error).__name__}", bundle=folder.name) from error
     use = ModelUse(name, version, sha256, "calibration", _PROVIDER)
-    return CalibrationModel(use, (kvp_low, kvp_high), (cm_low, cm_high), anchor, columns, session)
+    return CalibrationModel(use, (kvp_low, kvp_high), (cm_low, cm_high), anchor_beam, anchor, columns, session)
 
 
 def _find(models_dir: Path) -> tuple[Path, dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from trabecula.calibration.calibration import ReferenceMeasurement, ReferenceTissue
 from trabecula.calibration.model import CalibrationModel, Line, Observation
+from trabecula.calibration.reference_sets import ALL_REFERENCES, ReferenceSet
 from trabecula.calibration.samples import Sample
 from trabecula.clinical import ClinicalConstants
 
@@ -20,12 +21,15 @@ class Nominal:
     standard_deviation_hu: float
 
 
-def specification(constants: ClinicalConstants) -> tuple[Observation, ...]:
+def specification(
+    constants: ClinicalConstants, names: frozenset[str] = ALL_REFERENCES.specification
+) -> tuple[Observation, ...]:
     """Pseudo-observations "the scanner is in specification", which hold the line where references are poor."""
     rows = constants.rows("calibration.pseudo_observation")
     return tuple(
         Observation(row.number("hu"), row.number("nominal_hu"), row.number("standard_deviation_hu") ** 2)
         for row in rows
+        if row.id.rpartition(".")[2] in names
     )
 
 
@@ -35,27 +39,30 @@ def fit_references(
     barred: Mapping[ReferenceTissue, str],
     model: CalibrationModel,
     constants: ClinicalConstants,
-) -> tuple[tuple[ReferenceMeasurement, ...], Line]:
+    wanted: ReferenceSet = ALL_REFERENCES,
+) -> tuple[tuple[ReferenceMeasurement, ...], Line | None]:
     """Gate the references and fit the line.
 
     A reference is rejected when it could not be measured, when it is barred (with the reason given), when it lies
     further from its nominal than the gate allows of its own spread and the scanner's specification together, and
-    then, one at a time, when it disagrees as strongly with the line through all others.
+    then, one at a time, when it disagrees as strongly with the line through all others (only where the line is
+    held by the specification: a published form takes what its tissues give).
 
     Returns:
-        Every reference that was measured, used or not, and the fitted line. With none used the line is the
-        specification's alone; the caller decides whether that will do.
+        Every reference that was measured, used or not, and the line: None when none may be used, or when the form
+        lacks one that it needs.
     """
-    fixed = specification(constants)
+    fixed = specification(constants, wanted.specification)
+    scanner = model.fit(specification(constants))
     gate = constants.number("calibration.gate_standard_deviations")
-    references = [
-        _first_look(samples[tissue], nominal[tissue], barred.get(tissue), model.fit(fixed), gate) for tissue in nominal
-    ]
-    measured = [r for r in references if r is not None]
-    while (worst := _worst(measured, fixed, model, gate)) is not None:
+    looked = [_first_look(samples[t], nominal[t], barred.get(t), scanner, gate) for t in nominal]
+    measured = [r for r in looked if r is not None]
+    while not wanted.all_needed and (worst := _worst(measured, fixed, model, gate)) is not None:
         because = "does not agree with the other references"
         measured[worst] = replace(measured[worst], used=False, rejected_because=because)
-    return tuple(measured), model.fit([*fixed, *_observations(measured)])
+    used = {r.tissue for r in measured if r.used}
+    enough = used >= wanted.tissues if wanted.all_needed else bool(used)
+    return tuple(measured), model.fit([*fixed, *_observations(measured)]) if enough else None
 
 
 def _first_look(
@@ -69,7 +76,15 @@ def _first_look(
     if because is None and abs(sample.hu - nominal.hu) > allowed:
         because = f"implausible: more than {allowed:.0f} HU from its nominal"
     return ReferenceMeasurement(
-        sample.tissue, sample.hu, nominal.hu, own_sd, sample.voxels, used=because is None, rejected_because=because
+        sample.tissue,
+        sample.hu,
+        nominal.hu,
+        own_sd,
+        sample.voxels,
+        used=because is None,
+        rejected_because=because,
+        sampling_standard_error_hu=sample.standard_error_hu,
+        gate_hu=allowed,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from trabecula.anatomy import Structure
+from trabecula.anatomy import BODY_LABEL_BASE, Structure
 from trabecula.calibration.calibration import ReferenceTissue
 from trabecula.calibration.patient_size import reconstructed
 from trabecula.calibration.sections import FloatImage, MaskImage, Section
@@ -20,6 +20,10 @@ from trabecula.clinical import ClinicalConstants, Row
 Values = npt.NDArray[np.float32]
 
 _MODE_BANDWIDTH_HU: Final = 5.0
+_SOFT: Final = (Structure.LIVER, Structure.SPLEEN, Structure.PARASPINAL_MUSCLE, Structure.AORTA, Structure.CAVITY)
+_SOFT_HU: Final = (-60, 250)
+_STEP: Final = 3
+"""Pixels between the two of a pair: far enough that reconstruction noise is nearly independent."""
 _FEW_VALUES: Final = 30
 """A section with fewer is not counted when sections are compared."""
 
@@ -47,11 +51,17 @@ def take_samples(sections: Sequence[Section], constants: ClinicalConstants) -> d
     def trimmed_median(values: Values) -> float:
         return _without_calcification(values, blood.number("calcification_mad"))
 
+    organ = constants.row("calibration.measure.organ")
+    cortex = constants.row("calibration.measure.cortical_bone")
+
     samples = (
         _air(sections, constants.row("calibration.measure.air"), floor),
-        _tissue(ReferenceTissue.SUBCUTANEOUS_FAT, sections, fat_labels, fat, _mode, floor),
-        _tissue(ReferenceTissue.PARASPINAL_MUSCLE, sections, (Structure.PARASPINAL_MUSCLE,), muscle, _mode, floor),
+        _tissue(ReferenceTissue.SUBCUTANEOUS_FAT, sections, fat_labels, fat, mode_hu, floor),
+        _tissue(ReferenceTissue.PARASPINAL_MUSCLE, sections, (Structure.PARASPINAL_MUSCLE,), muscle, mode_hu, floor),
         _tissue(ReferenceTissue.AORTIC_BLOOD, sections, (Structure.AORTA,), blood, trimmed_median, floor),
+        _tissue(ReferenceTissue.LIVER, sections, (Structure.LIVER,), organ, mode_hu, floor),
+        _tissue(ReferenceTissue.SPLEEN, sections, (Structure.SPLEEN,), organ, mode_hu, floor),
+        _cortex(sections, cortex, floor),
     )
     return {sample.tissue: sample for sample in samples}
 
@@ -66,6 +76,44 @@ def _tissue(
 ) -> Sample:
     per_section = [_eroded_values(section, labels, rule) for section in sections]
     return _summarise(tissue, per_section, statistic, rule.number("fewest_voxels"), floor_hu)
+
+
+def eroded_values(sections: Sequence[Section], labels: tuple[Structure, ...], rule: Row) -> Values:
+    """Smoothed HU well inside a region and its window, all sections together."""
+    return np.concatenate([np.empty(0, np.float32), *(_eroded_values(s, labels, rule) for s in sections)])
+
+
+def soft_tissue_noise_hu(sections: Sequence[Section]) -> float | None:
+    """Standard deviation of one voxel in soft tissue: robust spread of differences between pixels 3 apart."""
+    spreads = []
+    for section in sections:
+        soft = np.isin(section.labels, _SOFT) & (section.hu > _SOFT_HU[0]) & (section.hu < _SOFT_HU[1])
+        both = soft[:, _STEP:] & soft[:, :-_STEP]
+        if both.sum() >= _FEW_VALUES * 10:
+            difference = (section.hu[:, _STEP:].astype(np.float32) - section.hu[:, :-_STEP])[both]
+            spreads.append(1.4826 * float(np.median(np.abs(difference))) / math.sqrt(2.0))
+    return float(np.median(spreads)) if spreads else None
+
+
+def averaging_mm(noise_hu: float | None, constants: ClinicalConstants) -> float:
+    """Foot-to-head thickness to average references over: grows with the square of noise, within limits."""
+    row = constants.row("calibration.averaging")
+    if noise_hu is None:
+        return row.number("least_mm")
+    wanted = row.number("least_mm") * (noise_hu / row.number("noise_hu")) ** 2
+    return min(max(wanted, row.number("least_mm")), row.number("most_mm"))
+
+
+def _cortex(sections: Sequence[Section], rule: Row, floor_hu: float) -> Sample:
+    """Densest cortex of the vertebrae: mean of the brightest voxels after dropping the very brightest."""
+    tissue = ReferenceTissue.CORTICAL_BONE
+    drop, take = int(rule.number("dropped_voxels")), int(rule.number("taken_voxels"))
+    per_section = [section.hu[section.labels >= BODY_LABEL_BASE].astype(np.float32) for section in sections]
+    bright = np.sort(np.concatenate([np.empty(0, np.float32), *per_section]))[::-1][drop : drop + take]
+    if bright.size < rule.number("fewest_voxels") or bright.mean() < rule.number("lowest_hu"):
+        return Sample(tissue, None, floor_hu, int(bright.size), "too little of it in view")
+    error = float(bright.std(ddof=1)) / math.sqrt(bright.size)
+    return Sample(tissue, float(bright.mean()), math.hypot(error, floor_hu), int(bright.size))
 
 
 def _eroded_values(section: Section, labels: tuple[Structure, ...], rule: Row) -> Values:
@@ -143,7 +191,7 @@ def _median(values: Values) -> float:
     return float(np.median(values))
 
 
-def _mode(values: Values) -> float:
+def mode_hu(values: Values) -> float:
     """Highest point of the histogram after Gaussian smoothing, to a fraction of a HU."""
     low = math.floor(float(values.min())) - 4 * _MODE_BANDWIDTH_HU
     bins = int(float(values.max()) - low + 4 * _MODE_BANDWIDTH_HU) + 1

@@ -16,7 +16,9 @@ FloatImage = npt.NDArray[np.float32]
 MaskImage = npt.NDArray[np.bool_]
 
 _MOST_SECTIONS: Final = 12
-_SLAB_MM: Final = 3.0
+_MOST_NEIGHBOURS: Final = 5
+SLAB_MM: Final = 3.0
+"""Foot-to-head thickness averaged over where noise asks for no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class Section:
     hu: HuArray
     """The slice itself; a view into the volume."""
     slab_hu: FloatImage
-    """Mean over about 3 mm along the patient's axis."""
+    """Mean over a few millimetres along the patient's axis."""
     labels: LabelArray
     pixel_mm: tuple[float, float]
 
@@ -36,15 +38,17 @@ class Section:
         return np.asarray((self.labels != Structure.OUTSIDE) & (self.labels != Structure.TABLE))
 
 
-def take_sections(volume: CtVolume, anatomy: Anatomy, constants: ClinicalConstants) -> tuple[Section, ...]:
-    """At most 12 sections, evenly spread over the calibration levels in view.
+def take_sections(
+    volume: CtVolume, anatomy: Anatomy, constants: ClinicalConstants, slab_mm: float = SLAB_MM
+) -> tuple[Section, ...]:
+    """At most 12 sections, evenly spread over the calibration levels in view, each averaged over ``slab_mm``.
 
     Where none of those levels is in view, over all vertebrae in view; without any vertebra, over the whole scan.
     """
     spacing_k, spacing_j, spacing_i = volume.geometry.spacing_mm
     first, last = _range(volume, anatomy, constants)
     count = min(_MOST_SECTIONS, last - first + 1)
-    half = max(0, min(3, round((_SLAB_MM / spacing_k - 1) / 2)))
+    half = max(0, min(_MOST_NEIGHBOURS, round((slab_mm / spacing_k - 1) / 2)))
     sections = []
     for k in np.unique(np.linspace(first, last, count).round().astype(int)):
         slab = volume.hu[max(0, k - half) : k + half + 1].mean(axis=0, dtype=np.float32)

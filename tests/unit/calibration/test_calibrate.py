@@ -18,7 +18,7 @@ from trabecula.clinical import ClinicalConstants
 from trabecula.imaging.study import ContrastTag, SpectralFilter
 from trabecula.outcome import Refusal, RefusalCode
 
-AIR, FAT, MUSCLE, BLOOD = ReferenceTissue
+AIR, FAT, MUSCLE, BLOOD, LIVER, SPLEEN, CORTEX = ReferenceTissue
 BEAMS = [(80.0, False), (100.0, False), (120.0, False), (140.0, False), (100.0, True), (150.0, True)]
 
 

@@ -22,7 +22,7 @@ from trabecula.calibration.samples import Sample
 from trabecula.clinical import ClinicalConstants
 from trabecula.imaging.study import KernelClass
 
-AIR, FAT, MUSCLE, BLOOD = ReferenceTissue
+AIR, FAT, MUSCLE, BLOOD, LIVER, SPLEEN, CORTEX = ReferenceTissue
 
 EXACT = Calibration(
     method=CalibrationMethod.PHANTOMLESS,
@@ -43,41 +43,43 @@ EXACT = Calibration(
     references=(),
     model_name="",
     model_version="",
+    kernel_standard_uncertainty_mg_cm3=1.0,
+    slice_standard_uncertainty_mg_cm3=0.5,
 )
 
 
-def test_density_of_one_vertebra(measured: Any, acquired: Any, constants: ClinicalConstants) -> None:
-    (one,), summary = measure_density([measured(hu_mean=140.0, level=Level.L1)], EXACT, acquired(), constants)
+def test_density_of_one_vertebra(measured: Any, constants: ClinicalConstants) -> None:
+    (one,), summary = measure_density([measured(hu_mean=140.0, level=Level.L1)], EXACT, constants)
     assert one.hu_calibrated == pytest.approx(139.4)
     assert one.vbmd_mg_cm3 == pytest.approx(139.4 / 1.35)
     variance_hu = (1.01 * 1.0) ** 2 + 1e-5 * 140**2 + 2 * 2e-3 * 140 + 9.0 + (139.4 / 1.35 * 0.09) ** 2
-    expected = math.sqrt(variance_hu / 1.35**2 + 1.0**2 + 0.5**2)
+    expected = math.sqrt(variance_hu / 1.35**2 + 1.0**2 + 0.5**2 + 1.5**2)
     assert one.vbmd_standard_uncertainty_mg_cm3 == pytest.approx(expected)
     assert summary.lumbar_equivalent_mg_cm3 == pytest.approx(139.4 / 1.35)
     assert (summary.conversion, summary.levels_used) == ("levels.lumbar", (Level.L1,))
 
 
-def test_contrast_and_marrow_are_taken_off_before_the_slope(
-    measured: Any, acquired: Any, constants: ClinicalConstants
-) -> None:
+def test_contrast_and_marrow_are_taken_off_before_the_slope(measured: Any, constants: ClinicalConstants) -> None:
     calibration = replace(EXACT, contrast_correction_hu=18.0, marrow_correction_hu=-5.0)
-    (one,), _ = measure_density([measured(hu_mean=140.0)], calibration, acquired(), constants)
+    (one,), _ = measure_density([measured(hu_mean=140.0)], calibration, constants)
     assert one.hu_calibrated == pytest.approx(139.4 - 18.0)
     assert one.vbmd_mg_cm3 == pytest.approx((139.4 - 18.0 + 5.0) / 1.35)
 
 
 def test_noise_averages_down_over_vertebrae_but_calibration_error_does_not(
-    measured: Any, acquired: Any, constants: ClinicalConstants
+    measured: Any, constants: ClinicalConstants
 ) -> None:
     levels = (Level.T11, Level.T12, Level.L1, Level.L2)
 
     def mean_uncertainty(error: float, chosen: tuple[Level, ...]) -> float:
         vertebrae = [measured(level=level, hu_standard_error=error) for level in chosen]
-        _, summary = measure_density(vertebrae, EXACT, acquired(), constants)
+        _, summary = measure_density(vertebrae, EXACT, constants)
         assert summary.vbmd_mean_standard_uncertainty_mg_cm3 is not None
         return summary.vbmd_mean_standard_uncertainty_mg_cm3
 
-    assert mean_uncertainty(0.0, levels) == pytest.approx(mean_uncertainty(0.0, levels[:1]))
+    segmentation = constants.number("density.segmentation_standard_uncertainty")
+    shared = [math.sqrt(mean_uncertainty(0.0, ls) ** 2 - segmentation**2 / len(ls)) for ls in (levels, levels[:1])]
+    assert shared[0] == pytest.approx(shared[1])
     own_four = math.sqrt(mean_uncertainty(40.0, levels) ** 2 - mean_uncertainty(0.0, levels) ** 2)
     own_one = math.sqrt(mean_uncertainty(40.0, levels[:1]) ** 2 - mean_uncertainty(0.0, levels[:1]) ** 2)
     assert own_four == pytest.approx(own_one / 2.0)
@@ -96,22 +98,21 @@ def test_noise_averages_down_over_vertebrae_but_calibration_error_does_not(
 )
 def test_which_levels_count_and_which_rule_converts(
     measured: Any,
-    acquired: Any,
     constants: ClinicalConstants,
     levels: tuple[Level, ...],
     used: tuple[Level, ...],
     conversion: str,
 ) -> None:
-    _, summary = measure_density([measured(level=level) for level in levels], EXACT, acquired(), constants)
+    _, summary = measure_density([measured(level=level) for level in levels], EXACT, constants)
     assert (summary.levels_used, summary.conversion) == (used, conversion)
     assert (summary.lumbar_equivalent_mg_cm3 is None) == (conversion == "none")
 
 
 def test_lower_thoracic_density_converts_between_the_published_cut_offs(
-    measured: Any, acquired: Any, constants: ClinicalConstants
+    measured: Any, constants: ClinicalConstants
 ) -> None:
     hu = (91.0 * 1.35 + 2.0) / 1.01
-    (one,), summary = measure_density([measured(hu_mean=hu, level=Level.T12)], EXACT, acquired(), constants)
+    (one,), summary = measure_density([measured(hu_mean=hu, level=Level.T12)], EXACT, constants)
     assert one.vbmd_mg_cm3 == pytest.approx(91.0)
     assert one.lumbar_equivalent_mg_cm3 == pytest.approx(80.0)
     assert one.vbmd_standard_uncertainty_mg_cm3 is not None
@@ -120,30 +121,26 @@ def test_lower_thoracic_density_converts_between_the_published_cut_offs(
     assert summary.lumbar_equivalent_mg_cm3 == pytest.approx(80.0)
 
 
-def test_lumbar_reading_is_not_mixed_with_converted_thoracic_ones(
-    measured: Any, acquired: Any, constants: ClinicalConstants
-) -> None:
+def test_lumbar_reading_is_not_mixed_with_converted_thoracic_ones(measured: Any, constants: ClinicalConstants) -> None:
     vertebrae = [measured(level=Level.T12, hu_mean=300.0), measured(level=Level.L1, hu_mean=140.0)]
-    (_, lumbar), summary = measure_density(vertebrae, EXACT, acquired(), constants)
+    (_, lumbar), summary = measure_density(vertebrae, EXACT, constants)
     assert summary.lumbar_equivalent_mg_cm3 == lumbar.vbmd_mg_cm3
 
 
-def test_excluded_vertebrae_are_shown_but_do_not_count(
-    measured: Any, acquired: Any, constants: ClinicalConstants
-) -> None:
+def test_excluded_vertebrae_are_shown_but_do_not_count(measured: Any, constants: ClinicalConstants) -> None:
     vertebrae = [
         measured(level=Level.T12, hu_mean=300.0, excluded=(ExclusionReason.FRACTURE,)),
         measured(level=Level.L1, hu_mean=140.0),
         measured(level=Level.L2, hu_mean=None, excluded=(ExclusionReason.OUT_OF_VIEW,)),
     ]
-    results, summary = measure_density(vertebrae, EXACT, acquired(), constants)
+    results, summary = measure_density(vertebrae, EXACT, constants)
     assert results[0].vbmd_mg_cm3 is not None
     assert results[2].vbmd_mg_cm3 is None
     assert summary.levels_used == (Level.L1,)
 
 
-def test_nothing_left_is_said_as_nothing(measured: Any, acquired: Any, constants: ClinicalConstants) -> None:
-    _, summary = measure_density([measured(excluded=(ExclusionReason.CEMENT,))], EXACT, acquired(), constants)
+def test_nothing_left_is_said_as_nothing(measured: Any, constants: ClinicalConstants) -> None:
+    _, summary = measure_density([measured(excluded=(ExclusionReason.CEMENT,))], EXACT, constants)
     assert summary.levels_used == ()
     assert summary.vbmd_mean_mg_cm3 is None
     assert summary.hu_mean_120kvp is None
@@ -162,7 +159,7 @@ def test_denser_bone_reads_denser(
 ) -> None:
     calibration = Patient(np.random.default_rng(1), model, constants, kvp).calibrate(model, constants, acquired)
     vertebrae = [measured(hu_mean=low, level=Level.L1), measured(hu_mean=low + step, level=Level.L2)]
-    (a, b), _ = measure_density(vertebrae, calibration, acquired(), constants)
+    (a, b), _ = measure_density(vertebrae, calibration, constants)
     assert a.vbmd_mg_cm3 is not None
     assert b.vbmd_mg_cm3 is not None
     assert a.vbmd_mg_cm3 < b.vbmd_mg_cm3
@@ -170,12 +167,14 @@ def test_denser_bone_reads_denser(
 
 @pytest.mark.parametrize("kernel", list(KernelClass))
 def test_sharper_kernels_and_thicker_slices_widen_the_error(
-    measured: Any, acquired: Any, constants: ClinicalConstants, kernel: KernelClass
+    model: CalibrationModel, constants: ClinicalConstants, acquired: Any, kernel: KernelClass
 ) -> None:
+    samples = Patient(np.random.default_rng(1), model, constants, 120.0).samples
+
     def uncertainty(**changes: object) -> float:
-        (one,), _ = measure_density([measured()], EXACT, acquired(**changes), constants)
-        assert one.vbmd_standard_uncertainty_mg_cm3 is not None
-        return one.vbmd_standard_uncertainty_mg_cm3
+        outcome = calibrate_samples(samples, PatientSize(28.0, False), acquired(**changes), model, constants)
+        assert isinstance(outcome, Calibration)
+        return outcome.density_standard_uncertainty_mg_cm3(140.0)
 
     assert uncertainty(kernel_class=kernel) >= uncertainty(kernel_class=KernelClass.SOFT)
     assert uncertainty(slice_thickness_mm=5.0) > uncertainty(slice_thickness_mm=3.0)
@@ -216,8 +215,8 @@ class Patient:
             beam.marrow_hu(fat)
             - model.anchor.marrow_hu(fat) * beam.slope_hu_per_mg_cm3 / model.anchor.slope_hu_per_mg_cm3
         )
-        # kernel and slice errors as stated for a soft kernel and thin slices
-        read = self.truth + rng.normal(0.0, math.hypot(1.0, 0.5))
+        # kernel, slice and segmentation errors as stated for a soft kernel and thin slices
+        read = self.truth + rng.normal(0.0, math.hypot(1.0, 0.5, 1.5))
         self.true_bone_hu = slope * read + offset
         self.rng = rng
 
@@ -239,7 +238,7 @@ def test_stated_error_covers_the_true_density_as_often_as_it_says(
         shown = someone.show(someone.true_bone_hu) + rng.normal(0.0, 2.0)
         vertebra = measured(level=Level.L1, hu_mean=shown, hu_standard_error=2.0)
         calibration = someone.calibrate(model, constants, acquired)
-        _, summary = measure_density([vertebra], calibration, acquired(kvp=kvp), constants)
+        _, summary = measure_density([vertebra], calibration, constants)
         assert summary.vbmd_mean_mg_cm3 is not None
         assert summary.vbmd_mean_standard_uncertainty_mg_cm3 is not None
         errors.append(summary.vbmd_mean_mg_cm3 - someone.truth)

@@ -17,7 +17,7 @@ from trabecula.calibration.sections import take_sections
 from trabecula.clinical import ClinicalConstants
 from trabecula.imaging.study import CtVolume
 
-AIR, FAT, MUSCLE, BLOOD = ReferenceTissue
+AIR, FAT, MUSCLE, BLOOD, LIVER, SPLEEN, CORTEX = ReferenceTissue
 
 Change = Any
 
@@ -135,7 +135,7 @@ def test_a_tissue_that_is_not_there_says_so(patient: Any, constants: ClinicalCon
 
 
 def size_of(patient: Any, constants: ClinicalConstants) -> PatientSize:
-    size = water_equivalent_size(take_sections(*patient.scan(), constants))
+    size = water_equivalent_size(take_sections(*patient.scan(), constants), constants)
     assert size is not None
     return size
 
@@ -160,7 +160,7 @@ def test_lung_makes_the_diameter_smaller_and_the_table_does_not_count(
     labels = anatomy.labels.copy()
     labels[(labels == Structure.OUTSIDE) & (volume.hu > -800)] = Structure.TABLE
     sections = take_sections(volume, type(anatomy)(labels, anatomy.geometry, anatomy.vertebrae, (), ()), constants)
-    size = water_equivalent_size(sections)
+    size = water_equivalent_size(sections, constants)
     assert size is not None
     assert size.water_equivalent_diameter_cm == usual
 
