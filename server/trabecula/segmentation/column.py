@@ -46,13 +46,18 @@ class Column:
     def length_mm(self) -> float:
         return (len(self.points) - 1) * _STEP_MM
 
+    def nearest(self, points: FloatArray) -> tuple[npt.NDArray[np.intp], FloatArray]:
+        """Row of the curve point nearest to each of (N, 3) points in scan mm, and the distance to it."""
+        distance, row = cKDTree(self.points).query(points)
+        return np.asarray(row, dtype=np.intp), np.asarray(distance, dtype=np.float64)
+
     def arc_mm(self, points: FloatArray) -> FloatArray:
         """Arc length (from the head end) of the curve point nearest to each of (N, 3) points in scan mm."""
-        return np.asarray(cKDTree(self.points).query(points)[1], dtype=np.float64) * _STEP_MM
+        return np.asarray(self.nearest(points)[0] * _STEP_MM, dtype=np.float64)
 
     def distance_mm(self, points: FloatArray) -> FloatArray:
         """Distance of (N, 3) points in scan mm from the curve."""
-        return np.asarray(cKDTree(self.points).query(points)[0], dtype=np.float64)
+        return self.nearest(points)[1]
 
     def discs(self, along_anterior_mm: FloatArray, along_lateral_mm: FloatArray) -> FloatArray:
         """(S, P, 3) scan mm of P places in the plane at each point of the curve."""

@@ -36,6 +36,7 @@ from trabecula.segmentation.landmarks import find_landmarks
 from trabecula.segmentation.level_evidence import VertebraEvidence
 from trabecula.segmentation.level_words import level_name
 from trabecula.segmentation.levels import Naming, name_levels
+from trabecula.segmentation.ownership import Chain
 from trabecula.segmentation.predict import Prediction, Predictor
 from trabecula.segmentation.resample import Grid, Triple, resample_hu, scan_directions
 from trabecula.segmentation.ribs import rib_volumes_mm3
@@ -183,11 +184,10 @@ def _assemble(
     spine: _Spine,
     settings: SegmentationSettings,
 ) -> Anatomy:
-    planes, count = cut_planes(spine.column, spine.segments), len(spine.segments)
-    cleaned = Cleaned(*keep_vertebrae(coarse, spine.column, planes, count, settings.column))
-    cleaned_fine = (
-        None if fine is None else Cleaned(*keep_vertebrae(fine, spine.column, planes, count, settings.column))
-    )
+    planes = cut_planes(spine.column, spine.segments)
+    chain = Chain(spine.column, spine.segments, spine.naming.ordinals)
+    cleaned = Cleaned(*keep_vertebrae(coarse, chain, planes, settings.column))
+    cleaned_fine = None if fine is None else Cleaned(*keep_vertebrae(fine, chain, planes, settings.column))
     labels = scan_labels(volume, body, body_grid, cleaned, cleaned_fine, planes, spine.naming.ordinals, settings)
     vertebrae = _instances(labels, volume.geometry, spine)
     return Anatomy(

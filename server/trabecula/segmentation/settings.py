@@ -60,6 +60,10 @@ class ColumnSettings:
     """Evidence that a disc must bring; less speaks against it. A clear one has 1 to 2."""
     spacing_change_log_sd: float = 0.13
     """Spread of ln(spacing / next spacing) between neighbours."""
+    least_piece_mm3: float = 150.0
+    """A piece of posterior elements apart from its own vertebra that is smaller goes to the vertebra it touches."""
+    vote_reach_mm: float = 8.0
+    """So near to the plane between two bodies a model's offsets decide to which a voxel belongs."""
     disc_reach_mm: float = 9.0
     """No disc is further than this from the plane between two bodies."""
     min_disc_evidence: float = 0.3
