@@ -273,6 +273,13 @@ class Unforeseen(TrabeculaError):
     code = "unforeseen"
 
 
+class SiteFileError(TrabeculaError):
+    """The site's calibration file or scanner history cannot be used."""
+
+    code = "site-file-unusable"
+    remedy = "Mend the entry named here; docs/calibration.md shows the form."
+
+
 class ConfigurationError(TrabeculaError):
     """A setting cannot be used."""
 
