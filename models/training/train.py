@@ -203,7 +203,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--freeze-after", type=float, default=0.5, help="share of the run before batch norm freezes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, if there is one")
+    parser.add_argument("--count-earlier", action="store_true", help="--minutes counts the checkpoint's minutes too")
     parser.add_argument("--init", type=Path, help="checkpoint of the other kind to start from")
     parser.add_argument("--carry-on", type=Path, help="checkpoint of the same kind, perhaps older, to start from")
     args = parser.parse_args()
@@ -227,6 +228,7 @@ def main() -> None:
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         step, trained_minutes = state["step"], state["minutes"]
+    earlier = trained_minutes if args.count_earlier else 0.0
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.momentum = 0.02
@@ -245,7 +247,7 @@ def main() -> None:
     model.train()
     while True:
         elapsed = (time.monotonic() - start) / 60
-        progress = elapsed / args.minutes
+        progress = (elapsed + earlier) / args.minutes
         if progress >= 1:
             break
         if progress > args.freeze_after:
@@ -295,7 +297,7 @@ def main() -> None:
             losses, errors, errors_mm, dices = [], [], [], []
         if step % 50 == 0:
             _save(checkpoint, model, average, optimiser, step, trained_minutes + elapsed)
-    _save(checkpoint, model, average, optimiser, step, trained_minutes + args.minutes)
+    _save(checkpoint, model, average, optimiser, step, trained_minutes + (time.monotonic() - start) / 60)
 
 
 def _save(
