@@ -130,6 +130,16 @@ class SimulatedPatient:
     technique: Technique
     errors: Errors
 
+    @property
+    def rod_standard_error_hu(self) -> float:
+        """Of a calibration rod's mean."""
+        return 0.6 * self.technique.noise_hu / 15.0
+
+    def bone_as_measured(self, shown_hu: float) -> float:
+        """Noise, structure, kernel and slice thickness upon what the rays gave."""
+        e = self.errors
+        return shown_hu + e.bone * e.bone_hu + e.kernel_hu + e.partial_hu
+
     def materials(self, *, enhanced: bool) -> dict[str, FloatArray]:
         """Attenuation of everything in the section, 1/cm per energy bin."""
         b, t = self.body, self.technique
@@ -164,7 +174,7 @@ def _draw(number: int, rng: np.random.Generator, tubes: Sequence[Tube]) -> Simul
     age = int(np.clip(rng.normal(64, 11), 35, 90))
     body = _draw_body(rng, female, age)
     technique = _draw_technique(rng, body, tubes)
-    return SimulatedPatient(number, female, age, body, technique, _draw_errors(rng, technique))
+    return SimulatedPatient(number, female, age, body, technique, draw_errors(rng, technique))
 
 
 def _draw_body(rng: np.random.Generator, female: bool, age: int) -> Body:
@@ -192,17 +202,30 @@ def _draw_technique(rng: np.random.Generator, body: Body, tubes: Sequence[Tube])
     kvp, tin = BEAMS[int(rng.choice(len(BEAMS), p=_BEAM_WEIGHTS))]
     tube = tubes[int(rng.integers(len(tubes)))]
     kernel = KERNELS[int(rng.choice(3, p=(0.5, 0.25, 0.25)))]
-    dose = float(rng.choice([1.0, 2.0], p=(0.6, 0.4)))
+    noise = float(rng.choice([1.0, 2.0], p=(0.6, 0.4)))
+    slice_mm = float(rng.choice([0.75, 1.0, 1.5, 2.0, 3.0, 5.0], p=(0.1, 0.25, 0.2, 0.15, 0.15, 0.15)))
+    phase = PHASES[int(rng.choice(3, p=(0.62, 0.16, 0.22)))]
+    technique = scanned_with(body, Beam(tube, kvp, tin), kernel, noise, slice_mm, phase, rng)
+    return replace(
+        technique,
+        header_has_kvp=bool(rng.random() > 0.04),
+        header_on_contrast=technique.header_on_contrast if rng.random() > 0.15 else "unknown",
+        cut_field=bool(rng.random() < 0.06),
+    )
+
+
+def scanned_with(
+    body: Body, beam: Beam, kernel: str, dose: float, slice_mm: float, phase: str, rng: np.random.Generator
+) -> Technique:
+    """A scan with a complete header and the whole body in view; ``dose`` 2 has twice the noise of 1."""
     sharpness = {"soft": 1.0, "medium": 1.6, "sharp": 3.0}[kernel]
     noise = 9.0 * dose * sharpness * math.exp(0.045 * (body.size_cm - 28.0)) * rng.lognormal(0.0, 0.15)
-    phase = PHASES[int(rng.choice(3, p=(0.62, 0.16, 0.22)))]
     given = phase != "none"
-    said = "given" if given else "not-given"
     plain = Technique(
-        beam=Beam(tube, kvp, tin),
+        beam=beam,
         kernel=kernel,
         noise_hu=float(min(noise, 90.0)),
-        slice_mm=float(rng.choice([0.75, 1.0, 1.5, 2.0, 3.0, 5.0], p=(0.1, 0.25, 0.2, 0.15, 0.15, 0.15))),
+        slice_mm=slice_mm,
         phase=phase,
         blood_iodine_mg_ml=0.0,
         marrow_iodine_mg_ml=0.0,
@@ -211,9 +234,9 @@ def _draw_technique(rng: np.random.Generator, body: Body, tubes: Sequence[Tube])
         spleen_iodine_mg_ml=0.0,
         kidney_iodine_mg_ml=0.0,
         cava_iodine_mg_ml=0.0,
-        header_has_kvp=bool(rng.random() > 0.04),
-        header_on_contrast=said if rng.random() > 0.15 else "unknown",
-        cut_field=bool(rng.random() < 0.06),
+        header_has_kvp=True,
+        header_on_contrast="given" if given else "not-given",
+        cut_field=False,
     )
     return _with_contrast(rng, plain, body) if given else plain
 
@@ -240,7 +263,7 @@ def _at_least_zero(rng: np.random.Generator, mean_and_sd: tuple[float, float]) -
     return float(max(0.0, rng.normal(*mean_and_sd)))
 
 
-def _draw_errors(rng: np.random.Generator, technique: Technique) -> Errors:
+def draw_errors(rng: np.random.Generator, technique: Technique) -> Errors:
     water_hu, air_hu, scatter = rng.normal(0.0, 2.2), rng.normal(1.0, 2.6), rng.normal(0.0, 0.004)
 
     def on_some_day() -> Misadjustment:

@@ -125,5 +125,5 @@ class Misadjustment:
     residual_scatter: float = 0.0
     """Scatter left (or taken off too much), as a share of the signal behind the middle of the patient."""
 
-    def shown(self, hu: FloatArray | float) -> FloatArray | float:
+    def shown(self, hu: float) -> float:
         return hu + self.water_hu * (1.0 + hu / 1000.0) - self.air_hu * hu / 1000.0

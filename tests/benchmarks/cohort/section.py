@@ -1,4 +1,4 @@
-"""One axial section through a simulated patient, scanned: polyenergetic rays, water correction, filtered back-projection.
+"""One axial section through a simulated patient: polyenergetic rays, water correction, filtered back-projection.
 
 Regions are ellipses, each wholly inside its parent, so that chords add up exactly. Beam hardening by fat, bone and
 iodine, the softer beam near the skin and the harder one in the middle follow from the rays; none is put in by hand.
@@ -92,7 +92,7 @@ def scan(
     result = {}
     for (name, (material, _)), extra in zip(points.items(), shown, strict=True):
         there = linear.get(material, 0.0)
-        result[name] = float(fault.shown(1000.0 * (there + extra - 1.0)))
+        result[name] = fault.shown(1000.0 * (there + extra - 1.0))
     return result
 
 
