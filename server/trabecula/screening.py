@@ -93,7 +93,7 @@ def screen(
     findings = replace(findings, anatomy=anatomy, keep_anatomy=keep_anatomy)
 
     with clock.stage(Stage.BONE):
-        measured = measure_vertebrae(study.volume, anatomy, constants)
+        measured = measure_vertebrae(study.volume, anatomy, constants, study.acquisition)
     if isinstance(measured, Refusal):
         return conclude(findings.refused(measured))
 

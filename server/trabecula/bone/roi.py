@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
+from trabecula.anatomy import Vector
 from trabecula.bone.frame import Frame, as_vector
 from trabecula.bone.rules import RoiRules
 from trabecula.bone.shape import BodyShape, BoolArray
@@ -31,21 +33,55 @@ class RoiStatistics:
     volume_mm3: float
     cut_fraction: float
     """Share of the region's voxels cut out as islands, calcified or lytic spots."""
+    slices: int
+    """Slices that the kept voxels come from."""
+    noise_hu: float
+    """Noise per voxel, from differences between neighbouring slices inside the region."""
+    dense: Spot | None
+    lytic: Spot | None
+    holes_mm3: float
+    """Volume kept out because of holes that were handed in."""
 
 
-def place_roi(frame: Frame, shape: BodyShape, geometry: Geometry, rules: RoiRules) -> TrabecularRoi | None:
+@dataclass(frozen=True)
+class Spot:
+    """What was cut for being far brighter or darker than the rest."""
+
+    volume_mm3: float
+    hu_mean: float
+    limit_hu: float
+    """Distance from the region's median beyond which voxels were cut."""
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A ball kept out of the region, LPS mm."""
+
+    centre_lps_mm: Vector
+    radius_mm: float
+
+
+def place_roi(
+    frame: Frame,
+    shape: BodyShape,
+    geometry: Geometry,
+    rules: RoiRules,
+    size: tuple[float, float] | None = None,
+) -> TrabecularRoi | None:
     """The largest elliptic cylinder in the middle of the body that keeps clear of cortex and endplates.
 
-    Its ellipse lies within the outline moved ``erosion_mm`` inwards. None when nothing is left inside.
+    Its ellipse lies within the outline moved inwards by the erosion. ``size`` is (half-height fraction, erosion in
+    mm) when it is not the usual one. None when nothing is left inside.
     """
+    half_height_fraction, erosion_mm = size or (rules.half_height_fraction, rules.erosion_mm)
     slice_mm = float(np.abs(frame.axes[0] @ geometry.affine[:3, :3]).max())
     middle = (shape.marrow_bottom_mm + shape.marrow_top_mm) / 2
     # Half a slice more: a voxel at the region's end averages over its own thickness.
     room = (shape.marrow_top_mm - shape.marrow_bottom_mm) / 2 - rules.endplate_clearance_mm - slice_mm / 2
-    half_height = min(max(rules.half_height_fraction * shape.height_mm, rules.min_slices * slice_mm / 2), room)
+    half_height = min(max(half_height_fraction * shape.height_mm, rules.min_slices * slice_mm / 2), room)
     # A thick slice still gets its one layer of voxels when the body is low.
     half_height = max(half_height, slice_mm / 2)
-    ellipse = _inscribed_ellipse(shape, rules.erosion_mm)
+    ellipse = _inscribed_ellipse(shape, erosion_mm)
     if ellipse is None:
         return None
     (centre_a, centre_l), half_depth, half_width = ellipse
@@ -62,29 +98,39 @@ def place_roi(frame: Frame, shape: BodyShape, geometry: Geometry, rules: RoiRule
     )
 
 
-def measure_roi(volume: CtVolume, roi: TrabecularRoi, rules: RoiRules) -> tuple[TrabecularRoi, RoiStatistics] | None:
+def measure_roi(
+    volume: CtVolume, roi: TrabecularRoi, rules: RoiRules, holes: Sequence[Hole] = ()
+) -> tuple[TrabecularRoi, RoiStatistics] | None:
     """Read the scan's own voxels whose centres lie in the region, cut spots out, and summarise.
 
     Returns:
         The region with its kept volume, and the statistics; None when fewer than two voxels lie inside.
     """
-    low, inside = _voxels_inside(volume.geometry, roi, rules)
+    low, whole = _voxels_inside(volume.geometry, roi, rules)
+    inside = whole & ~_in_holes(volume.geometry, low, whole.shape, holes)
     high = low + np.array(inside.shape)
     hu = volume.hu[low[0] : high[0], low[1] : high[1], low[2] : high[2]].astype(np.float64)
-    kept = _without_spots(hu, inside, volume.geometry.spacing_mm, rules)
+    kept, limit = _without_spots(hu, inside, volume.geometry.spacing_mm, rules)
     count = int(kept.sum())
     if count < 2:
         return None
     values = hu[kept]
     deviation = float(values.std(ddof=1))
+    voxel_mm3 = volume.geometry.voxel_volume_mm3
+    brighter = hu > values.mean()
     independent = _independent_voxels(hu, kept, volume.geometry.spacing_mm, rules.correlation_reach_mm)
     statistics = RoiStatistics(
         hu_mean=float(values.mean()),
         hu_sd=deviation,
         hu_standard_error=deviation / float(np.sqrt(independent)),
         voxels=count,
-        volume_mm3=count * volume.geometry.voxel_volume_mm3,
+        volume_mm3=count * voxel_mm3,
         cut_fraction=1.0 - count / float(inside.sum()),
+        slices=int(kept.any(axis=(1, 2)).sum()),
+        noise_hu=_noise(hu, kept, deviation),
+        dense=_spot(hu, inside & ~kept & brighter, voxel_mm3, limit),
+        lytic=_spot(hu, inside & ~kept & ~brighter, voxel_mm3, limit),
+        holes_mm3=float((whole & ~inside).sum()) * voxel_mm3,
     )
     return replace(roi, volume_mm3=statistics.volume_mm3), statistics
 
@@ -128,17 +174,45 @@ def _voxels_inside(geometry: Geometry, roi: TrabecularRoi, rules: RoiRules) -> t
     return low, np.asarray(inside & ~vein)
 
 
+def _in_holes(
+    geometry: Geometry, low: npt.NDArray[np.int64], shape: tuple[int, ...], holes: Sequence[Hole]
+) -> BoolArray:
+    """Which voxels of the box from ``low`` have their centre in one of the holes."""
+    found = np.zeros(shape, dtype=bool)
+    if holes:
+        points = geometry.index_to_lps(np.moveaxis(np.indices(shape), 0, -1) + low)
+        for hole in holes:
+            found |= np.linalg.norm(points - np.asarray(hole.centre_lps_mm), axis=-1) <= hole.radius_mm
+    return found
+
+
+def _spot(hu: FloatArray, cut: BoolArray, voxel_mm3: float, limit_hu: float) -> Spot | None:
+    return Spot(float(cut.sum()) * voxel_mm3, float(hu[cut].mean()), limit_hu) if cut.any() else None
+
+
+def _noise(hu: FloatArray, kept: BoolArray, otherwise: float) -> float:
+    """Standard deviation per voxel from differences between neighbouring slices, where texture mostly cancels."""
+    both = kept[1:] & kept[:-1]
+    if both.sum() < 30:
+        return otherwise
+    difference = (hu[1:] - hu[:-1])[both]
+    return float(_MAD_TO_SD * np.median(np.abs(difference - np.median(difference))) / np.sqrt(2.0))
+
+
 def _without_spots(
     hu: FloatArray, inside: BoolArray, spacing_mm: tuple[float, float, float], rules: RoiRules
-) -> BoolArray:
-    """The region without islands, calcified spots, vessels and lytic areas: a robust cut on smoothed attenuation."""
+) -> tuple[BoolArray, float]:
+    """The region without islands, calcified spots, vessels and lytic areas: a robust cut on smoothed attenuation.
+
+    Beside it the distance from the median, HU, beyond which was cut.
+    """
     if not inside.any():
-        return inside
+        return inside, 0.0
     smooth = ndi.gaussian_filter(hu, [rules.cut_smoothing_mm / mm for mm in spacing_mm], mode="nearest", truncate=2.0)
     values = smooth[inside]
     centre = float(np.median(values))
     limit = max(rules.cut_mad * _MAD_TO_SD * float(np.median(np.abs(values - centre))), rules.cut_floor_hu)
-    return np.asarray(inside & (np.abs(smooth - centre) <= limit))
+    return np.asarray(inside & (np.abs(smooth - centre) <= limit)), limit
 
 
 def _independent_voxels(

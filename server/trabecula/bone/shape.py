@@ -24,15 +24,6 @@ _ANGLES: Final = np.linspace(-np.pi, np.pi, 72, endpoint=False)
 _RAY_STEP_MM: Final = 0.5
 
 
-@dataclass(frozen=True)
-class Heights:
-    """Heights of a body near its front, in the middle and near its back wall, mm; None where not found."""
-
-    anterior_mm: float | None
-    middle_mm: float | None
-    posterior_mm: float | None
-
-
 @dataclass(frozen=True, eq=False)
 class BodyShape:
     """Extent of one vertebral body in its frame, mm."""
@@ -49,10 +40,6 @@ class BodyShape:
     """(72,) radians; 0 anterior, +90 degrees left."""
     radii_mm: FloatArray
     """(72,) from the centre to the cortex, in the mid-body slab."""
-    heights: Heights
-    """Between the endplates."""
-    label_heights: Heights
-    """Between the label's ends alone: a second opinion on deformity."""
 
     @property
     def height_mm(self) -> float:
@@ -74,7 +61,6 @@ class _Ends:
     top_mm: float
     marrow_bottom_mm: float
     marrow_top_mm: float
-    label_height_mm: float
 
 
 def find_shape(hu: FloatVolume, mask: BoolArray, rules: ShapeRules) -> BodyShape | None:
@@ -107,40 +93,7 @@ def find_shape(hu: FloatVolume, mask: BoolArray, rules: ShapeRules) -> BodyShape
     radii = _cortex(hu[slab].mean(axis=0), mask[slab].mean(axis=0), centre, interior, rules)
     if radii is None:
         return None
-    heights = _heights(hu, mask, centre, radii, rules)
-    return BodyShape(
-        ends.bottom_mm, ends.top_mm, ends.marrow_bottom_mm, ends.marrow_top_mm, centre, _ANGLES, radii, *heights
-    )
-
-
-def _heights(
-    hu: FloatVolume, mask: BoolArray, centre: tuple[float, float], radii: FloatArray, rules: ShapeRules
-) -> tuple[Heights, Heights]:
-    """Heights from columns on the mid-sagittal line: between endplates, and between the label's ends."""
-    front = centre[0] + float(radii[np.argmin(np.abs(_ANGLES))])
-    back = centre[0] - float(radii[0])
-    columns = []
-    for fraction in rules.height_positions:
-        place = (front + (back - front) * fraction, centre[1])
-        column = _column(place, rules.height_column_depth_mm, rules.height_column_width_mm)
-        columns.append(_endplates(hu, mask, column, rules))
-    return (
-        _at_margins([None if ends is None else ends.top_mm - ends.bottom_mm for ends in columns], rules),
-        _at_margins([None if ends is None else ends.label_height_mm for ends in columns], rules),
-    )
-
-
-def _at_margins(heights_mm: list[float | None], rules: ShapeRules) -> Heights:
-    """Three heights with front and back carried along their common slope to the body's margins.
-
-    Columns stand inside the margins to keep clear of cortex and osteophytes, where a wedge has lost less.
-    """
-    anterior, middle, posterior = heights_mm
-    if anterior is None or posterior is None:
-        return Heights(anterior, middle, posterior)
-    front, _, back = rules.height_positions
-    slope = (posterior - anterior) / (back - front)
-    return Heights(anterior - slope * front, middle, posterior + slope * (1.0 - back))
+    return BodyShape(ends.bottom_mm, ends.top_mm, ends.marrow_bottom_mm, ends.marrow_top_mm, centre, _ANGLES, radii)
 
 
 def _column(centre: tuple[float, float], depth_mm: float, width_mm: float) -> BoolArray:
@@ -168,7 +121,6 @@ def _endplates(hu: FloatVolume, mask: BoolArray, column: BoolArray, rules: Shape
         top_mm=middle_mm + up_end,
         marrow_bottom_mm=middle_mm - down_marrow,
         marrow_top_mm=middle_mm + up_marrow,
-        label_height_mm=(high - low + 1) * STEP_MM,
     )
 
 

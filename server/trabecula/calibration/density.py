@@ -106,6 +106,12 @@ def _result(m: VertebraMeasurement, density: _Density | None, calibration: Calib
         height_middle_mm=m.height_middle_mm,
         height_posterior_mm=m.height_posterior_mm,
         excluded=m.excluded,
+        height_rim_standard_uncertainty_mm=m.height_rim_standard_uncertainty_mm,
+        height_middle_standard_uncertainty_mm=m.height_middle_standard_uncertainty_mm,
+        deformity=m.deformity,
+        exclusions=m.exclusions,
+        cortex=m.cortex,
+        roi_growth=m.roi_growth,
     )
 
 

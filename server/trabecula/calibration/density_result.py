@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trabecula.anatomy import Level
-from trabecula.bone.vertebra import ExclusionReason, TrabecularRoi
+from trabecula.bone.vertebra import (
+    CortexMeasurement,
+    Deformity,
+    Exclusion,
+    ExclusionReason,
+    RoiGrowth,
+    TrabecularRoi,
+)
 from trabecula.calibration.calibration import DensityScale
 
 
@@ -31,6 +38,15 @@ class VertebraResult:
     height_middle_mm: float | None
     height_posterior_mm: float | None
     excluded: tuple[ExclusionReason, ...]
+    height_rim_standard_uncertainty_mm: float | None = None
+    """Of the anterior and of the posterior height."""
+    height_middle_standard_uncertainty_mm: float | None = None
+    deformity: Deformity | None = None
+    exclusions: tuple[Exclusion, ...] = ()
+    """What is left out, whole or in part, and why."""
+    cortex: CortexMeasurement | None = None
+    roi_growth: RoiGrowth | None = None
+    """How the region grew because of noise; None when it did not."""
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,26 @@ class ExclusionReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXCLUSION_REASON_OUT_OF_VIEW: _ClassVar[ExclusionReason]
     EXCLUSION_REASON_ROI_TOO_SMALL: _ClassVar[ExclusionReason]
     EXCLUSION_REASON_IMPLAUSIBLE: _ClassVar[ExclusionReason]
+    EXCLUSION_REASON_DEGENERATION: _ClassVar[ExclusionReason]
+    EXCLUSION_REASON_BONE_ISLAND: _ClassVar[ExclusionReason]
+    EXCLUSION_REASON_LYTIC_AREA: _ClassVar[ExclusionReason]
+    EXCLUSION_REASON_SCHMORL_NODE: _ClassVar[ExclusionReason]
+
+class DeformityKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEFORMITY_KIND_UNSPECIFIED: _ClassVar[DeformityKind]
+    DEFORMITY_KIND_WEDGE: _ClassVar[DeformityKind]
+    DEFORMITY_KIND_BICONCAVE: _ClassVar[DeformityKind]
+    DEFORMITY_KIND_CRUSH: _ClassVar[DeformityKind]
+
+class DeformityStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEFORMITY_STATUS_UNSPECIFIED: _ClassVar[DeformityStatus]
+    DEFORMITY_STATUS_NONE: _ClassVar[DeformityStatus]
+    DEFORMITY_STATUS_VARIANT: _ClassVar[DeformityStatus]
+    DEFORMITY_STATUS_POSSIBLE: _ClassVar[DeformityStatus]
+    DEFORMITY_STATUS_SUSPECTED: _ClassVar[DeformityStatus]
+    DEFORMITY_STATUS_NOT_ASSESSED: _ClassVar[DeformityStatus]
 
 class DensityScale(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -224,6 +244,20 @@ EXCLUSION_REASON_LESION: ExclusionReason
 EXCLUSION_REASON_OUT_OF_VIEW: ExclusionReason
 EXCLUSION_REASON_ROI_TOO_SMALL: ExclusionReason
 EXCLUSION_REASON_IMPLAUSIBLE: ExclusionReason
+EXCLUSION_REASON_DEGENERATION: ExclusionReason
+EXCLUSION_REASON_BONE_ISLAND: ExclusionReason
+EXCLUSION_REASON_LYTIC_AREA: ExclusionReason
+EXCLUSION_REASON_SCHMORL_NODE: ExclusionReason
+DEFORMITY_KIND_UNSPECIFIED: DeformityKind
+DEFORMITY_KIND_WEDGE: DeformityKind
+DEFORMITY_KIND_BICONCAVE: DeformityKind
+DEFORMITY_KIND_CRUSH: DeformityKind
+DEFORMITY_STATUS_UNSPECIFIED: DeformityStatus
+DEFORMITY_STATUS_NONE: DeformityStatus
+DEFORMITY_STATUS_VARIANT: DeformityStatus
+DEFORMITY_STATUS_POSSIBLE: DeformityStatus
+DEFORMITY_STATUS_SUSPECTED: DeformityStatus
+DEFORMITY_STATUS_NOT_ASSESSED: DeformityStatus
 DENSITY_SCALE_UNSPECIFIED: DensityScale
 DENSITY_SCALE_K2HPO4: DensityScale
 DENSITY_SCALE_HA: DensityScale
@@ -455,6 +489,102 @@ class SeriesCandidate(_message.Message):
     reasons: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, series_number: _Optional[int] = ..., description_kind: _Optional[str] = ..., instances: _Optional[int] = ..., score: _Optional[float] = ..., chosen: _Optional[bool] = ..., reasons: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class Exclusion(_message.Message):
+    __slots__ = ("reason", "whole", "text", "rule", "measured", "limit", "unit", "volume_mm3")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_MM3_FIELD_NUMBER: _ClassVar[int]
+    reason: ExclusionReason
+    whole: bool
+    text: str
+    rule: str
+    measured: float
+    limit: float
+    unit: str
+    volume_mm3: float
+    def __init__(self, reason: _Optional[_Union[ExclusionReason, str]] = ..., whole: _Optional[bool] = ..., text: _Optional[str] = ..., rule: _Optional[str] = ..., measured: _Optional[float] = ..., limit: _Optional[float] = ..., unit: _Optional[str] = ..., volume_mm3: _Optional[float] = ...) -> None: ...
+
+class Deformity(_message.Message):
+    __slots__ = ("status", "kind", "grade", "probability", "height_loss", "anterior_to_posterior", "middle_to_posterior", "posterior_to_neighbours", "superior_depression_mm", "inferior_depression_mm", "variants", "reasons")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    GRADE_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_LOSS_FIELD_NUMBER: _ClassVar[int]
+    ANTERIOR_TO_POSTERIOR_FIELD_NUMBER: _ClassVar[int]
+    MIDDLE_TO_POSTERIOR_FIELD_NUMBER: _ClassVar[int]
+    POSTERIOR_TO_NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
+    SUPERIOR_DEPRESSION_MM_FIELD_NUMBER: _ClassVar[int]
+    INFERIOR_DEPRESSION_MM_FIELD_NUMBER: _ClassVar[int]
+    VARIANTS_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    status: DeformityStatus
+    kind: DeformityKind
+    grade: int
+    probability: float
+    height_loss: float
+    anterior_to_posterior: float
+    middle_to_posterior: float
+    posterior_to_neighbours: float
+    superior_depression_mm: float
+    inferior_depression_mm: float
+    variants: _containers.RepeatedScalarFieldContainer[str]
+    reasons: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, status: _Optional[_Union[DeformityStatus, str]] = ..., kind: _Optional[_Union[DeformityKind, str]] = ..., grade: _Optional[int] = ..., probability: _Optional[float] = ..., height_loss: _Optional[float] = ..., anterior_to_posterior: _Optional[float] = ..., middle_to_posterior: _Optional[float] = ..., posterior_to_neighbours: _Optional[float] = ..., superior_depression_mm: _Optional[float] = ..., inferior_depression_mm: _Optional[float] = ..., variants: _Optional[_Iterable[str]] = ..., reasons: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CortexMeasurement(_message.Message):
+    __slots__ = ("resolved", "why_not", "thickness_mm", "thickness_standard_uncertainty_mm", "attenuation_hu", "attenuation_standard_uncertainty_hu", "layer_mm", "assumed_attenuation_hu", "blur_fwhm_mm", "blur_source", "sectors")
+    RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    WHY_NOT_FIELD_NUMBER: _ClassVar[int]
+    THICKNESS_MM_FIELD_NUMBER: _ClassVar[int]
+    THICKNESS_STANDARD_UNCERTAINTY_MM_FIELD_NUMBER: _ClassVar[int]
+    ATTENUATION_HU_FIELD_NUMBER: _ClassVar[int]
+    ATTENUATION_STANDARD_UNCERTAINTY_HU_FIELD_NUMBER: _ClassVar[int]
+    LAYER_MM_FIELD_NUMBER: _ClassVar[int]
+    ASSUMED_ATTENUATION_HU_FIELD_NUMBER: _ClassVar[int]
+    BLUR_FWHM_MM_FIELD_NUMBER: _ClassVar[int]
+    BLUR_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SECTORS_FIELD_NUMBER: _ClassVar[int]
+    resolved: bool
+    why_not: str
+    thickness_mm: float
+    thickness_standard_uncertainty_mm: float
+    attenuation_hu: float
+    attenuation_standard_uncertainty_hu: float
+    layer_mm: float
+    assumed_attenuation_hu: float
+    blur_fwhm_mm: float
+    blur_source: str
+    sectors: int
+    def __init__(self, resolved: _Optional[bool] = ..., why_not: _Optional[str] = ..., thickness_mm: _Optional[float] = ..., thickness_standard_uncertainty_mm: _Optional[float] = ..., attenuation_hu: _Optional[float] = ..., attenuation_standard_uncertainty_hu: _Optional[float] = ..., layer_mm: _Optional[float] = ..., assumed_attenuation_hu: _Optional[float] = ..., blur_fwhm_mm: _Optional[float] = ..., blur_source: _Optional[str] = ..., sectors: _Optional[int] = ...) -> None: ...
+
+class RoiGrowth(_message.Message):
+    __slots__ = ("noise_hu", "target_standard_error_hu", "standard_error_before_hu", "standard_error_after_hu", "volume_before_mm3", "volume_after_mm3", "slices_before", "slices_after", "change_hu")
+    NOISE_HU_FIELD_NUMBER: _ClassVar[int]
+    TARGET_STANDARD_ERROR_HU_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_BEFORE_HU_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_AFTER_HU_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_BEFORE_MM3_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_AFTER_MM3_FIELD_NUMBER: _ClassVar[int]
+    SLICES_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    SLICES_AFTER_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_HU_FIELD_NUMBER: _ClassVar[int]
+    noise_hu: float
+    target_standard_error_hu: float
+    standard_error_before_hu: float
+    standard_error_after_hu: float
+    volume_before_mm3: float
+    volume_after_mm3: float
+    slices_before: int
+    slices_after: int
+    change_hu: float
+    def __init__(self, noise_hu: _Optional[float] = ..., target_standard_error_hu: _Optional[float] = ..., standard_error_before_hu: _Optional[float] = ..., standard_error_after_hu: _Optional[float] = ..., volume_before_mm3: _Optional[float] = ..., volume_after_mm3: _Optional[float] = ..., slices_before: _Optional[int] = ..., slices_after: _Optional[int] = ..., change_hu: _Optional[float] = ...) -> None: ...
+
 class Vector3(_message.Message):
     __slots__ = ("x", "y", "z")
     X_FIELD_NUMBER: _ClassVar[int]
@@ -486,7 +616,7 @@ class TrabecularRoi(_message.Message):
     def __init__(self, centre_lps_mm: _Optional[_Union[Vector3, _Mapping]] = ..., superior: _Optional[_Union[Vector3, _Mapping]] = ..., left: _Optional[_Union[Vector3, _Mapping]] = ..., anterior: _Optional[_Union[Vector3, _Mapping]] = ..., half_width_mm: _Optional[float] = ..., half_depth_mm: _Optional[float] = ..., half_height_mm: _Optional[float] = ..., volume_mm3: _Optional[float] = ...) -> None: ...
 
 class VertebraResult(_message.Message):
-    __slots__ = ("level", "level_confidence", "hu_mean", "hu_sd", "hu_calibrated", "vbmd_mg_cm3", "vbmd_standard_uncertainty_mg_cm3", "lumbar_equivalent_mg_cm3", "lumbar_equivalent_standard_uncertainty_mg_cm3", "scale", "roi_voxels", "roi_volume_mm3", "roi", "height_anterior_mm", "height_middle_mm", "height_posterior_mm", "excluded")
+    __slots__ = ("level", "level_confidence", "hu_mean", "hu_sd", "hu_calibrated", "vbmd_mg_cm3", "vbmd_standard_uncertainty_mg_cm3", "lumbar_equivalent_mg_cm3", "lumbar_equivalent_standard_uncertainty_mg_cm3", "scale", "roi_voxels", "roi_volume_mm3", "roi", "height_anterior_mm", "height_middle_mm", "height_posterior_mm", "excluded", "height_rim_standard_uncertainty_mm", "height_middle_standard_uncertainty_mm", "deformity", "exclusions", "cortex", "roi_growth")
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     LEVEL_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     HU_MEAN_FIELD_NUMBER: _ClassVar[int]
@@ -504,6 +634,12 @@ class VertebraResult(_message.Message):
     HEIGHT_MIDDLE_MM_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_POSTERIOR_MM_FIELD_NUMBER: _ClassVar[int]
     EXCLUDED_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_RIM_STANDARD_UNCERTAINTY_MM_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_MIDDLE_STANDARD_UNCERTAINTY_MM_FIELD_NUMBER: _ClassVar[int]
+    DEFORMITY_FIELD_NUMBER: _ClassVar[int]
+    EXCLUSIONS_FIELD_NUMBER: _ClassVar[int]
+    CORTEX_FIELD_NUMBER: _ClassVar[int]
+    ROI_GROWTH_FIELD_NUMBER: _ClassVar[int]
     level: Level
     level_confidence: float
     hu_mean: float
@@ -521,7 +657,13 @@ class VertebraResult(_message.Message):
     height_middle_mm: float
     height_posterior_mm: float
     excluded: _containers.RepeatedScalarFieldContainer[ExclusionReason]
-    def __init__(self, level: _Optional[_Union[Level, str]] = ..., level_confidence: _Optional[float] = ..., hu_mean: _Optional[float] = ..., hu_sd: _Optional[float] = ..., hu_calibrated: _Optional[float] = ..., vbmd_mg_cm3: _Optional[float] = ..., vbmd_standard_uncertainty_mg_cm3: _Optional[float] = ..., lumbar_equivalent_mg_cm3: _Optional[float] = ..., lumbar_equivalent_standard_uncertainty_mg_cm3: _Optional[float] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., roi_voxels: _Optional[int] = ..., roi_volume_mm3: _Optional[float] = ..., roi: _Optional[_Union[TrabecularRoi, _Mapping]] = ..., height_anterior_mm: _Optional[float] = ..., height_middle_mm: _Optional[float] = ..., height_posterior_mm: _Optional[float] = ..., excluded: _Optional[_Iterable[_Union[ExclusionReason, str]]] = ...) -> None: ...
+    height_rim_standard_uncertainty_mm: float
+    height_middle_standard_uncertainty_mm: float
+    deformity: Deformity
+    exclusions: _containers.RepeatedCompositeFieldContainer[Exclusion]
+    cortex: CortexMeasurement
+    roi_growth: RoiGrowth
+    def __init__(self, level: _Optional[_Union[Level, str]] = ..., level_confidence: _Optional[float] = ..., hu_mean: _Optional[float] = ..., hu_sd: _Optional[float] = ..., hu_calibrated: _Optional[float] = ..., vbmd_mg_cm3: _Optional[float] = ..., vbmd_standard_uncertainty_mg_cm3: _Optional[float] = ..., lumbar_equivalent_mg_cm3: _Optional[float] = ..., lumbar_equivalent_standard_uncertainty_mg_cm3: _Optional[float] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., roi_voxels: _Optional[int] = ..., roi_volume_mm3: _Optional[float] = ..., roi: _Optional[_Union[TrabecularRoi, _Mapping]] = ..., height_anterior_mm: _Optional[float] = ..., height_middle_mm: _Optional[float] = ..., height_posterior_mm: _Optional[float] = ..., excluded: _Optional[_Iterable[_Union[ExclusionReason, str]]] = ..., height_rim_standard_uncertainty_mm: _Optional[float] = ..., height_middle_standard_uncertainty_mm: _Optional[float] = ..., deformity: _Optional[_Union[Deformity, _Mapping]] = ..., exclusions: _Optional[_Iterable[_Union[Exclusion, _Mapping]]] = ..., cortex: _Optional[_Union[CortexMeasurement, _Mapping]] = ..., roi_growth: _Optional[_Union[RoiGrowth, _Mapping]] = ...) -> None: ...
 
 class DensitySummary(_message.Message):
     __slots__ = ("levels_used", "vbmd_mean_mg_cm3", "vbmd_mean_standard_uncertainty_mg_cm3", "lumbar_equivalent_mg_cm3", "lumbar_equivalent_standard_uncertainty_mg_cm3", "conversion", "hu_mean_120kvp", "scale", "uncertainty_budget")

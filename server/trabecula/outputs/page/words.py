@@ -45,6 +45,10 @@ EXCLUSIONS: Final[dict[ExclusionReason, str]] = {
     ExclusionReason.OUT_OF_VIEW: "partly out of view",
     ExclusionReason.ROI_TOO_SMALL: "too little trabecular bone to measure",
     ExclusionReason.IMPLAUSIBLE: "implausible value",
+    ExclusionReason.DEGENERATION: "severe degeneration",
+    ExclusionReason.BONE_ISLAND: "bone island",
+    ExclusionReason.LYTIC_AREA: "lytic area",
+    ExclusionReason.SCHMORL_NODE: "Schmorl node",
 }
 TISSUES: Final[dict[ReferenceTissue, str]] = {
     ReferenceTissue.OUTSIDE_AIR: "Outside air",

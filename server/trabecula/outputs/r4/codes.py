@@ -65,6 +65,13 @@ class Metric(StrEnum):
     HEIGHT_POSTERIOR = "height-posterior"
     EXCLUSION = "exclusion-reason"
     FRACTURE_SUSPECTED = "vcf-suspected"
+    HEIGHT_UNCERTAINTY = "height-standard-uncertainty"
+    GENANT_GRADE = "genant-grade"
+    DEFORMITY_KIND = "deformity-kind"
+    HEIGHT_LOSS = "height-loss"
+    SHELL_THICKNESS = "shell-thickness"
+    SHELL_ATTENUATION = "shell-attenuation"
+    PART_EXCLUSION = "part-exclusion"
     COMPOSITION = "body-composition"
     MUSCLE_AREA = "sma"
     MUSCLE_ATTENUATION = "smd"
@@ -96,6 +103,13 @@ METRIC_DISPLAY: Final[dict[Metric, str]] = {
     Metric.HEIGHT_POSTERIOR: "Posterior height of the vertebral body",
     Metric.EXCLUSION: "Reason why the vertebra does not count towards the means",
     Metric.FRACTURE_SUSPECTED: "Vertebral compression fracture suspected",
+    Metric.HEIGHT_UNCERTAINTY: "Standard uncertainty of the anterior and posterior height",
+    Metric.GENANT_GRADE: "Genant grade of vertebral deformity",
+    Metric.DEFORMITY_KIND: "Kind of vertebral deformity",
+    Metric.HEIGHT_LOSS: "Largest loss of vertebral height",
+    Metric.SHELL_THICKNESS: "Thickness of the vertebral shell",
+    Metric.SHELL_ATTENUATION: "Attenuation of the outer layer of the vertebral body",
+    Metric.PART_EXCLUSION: "Part cut out of the region of interest",
     Metric.COMPOSITION: "Muscle and fat in one axial slice",
     Metric.MUSCLE_AREA: "Skeletal muscle area",
     Metric.MUSCLE_ATTENUATION: "Skeletal muscle attenuation",

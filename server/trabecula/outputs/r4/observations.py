@@ -49,11 +49,46 @@ def _vertebra_components(filing: Filing, vertebra: VertebraResult) -> list[Json]
     ]
     components.append({"code": filing.metric(Metric.ROI_VOXELS), "valueInteger": int(vertebra.roi_voxels)})
     components.append(_coded(filing, Metric.SCALE, ProjectSystem.SCALE, vertebra.scale.value))
+    words = {found.reason: found.text for found in vertebra.exclusions if found.whole}
     components.extend(
-        _coded(filing, Metric.EXCLUSION, ProjectSystem.EXCLUSION, reason.value) for reason in vertebra.excluded
+        _coded(filing, Metric.EXCLUSION, ProjectSystem.EXCLUSION, reason.value, words.get(reason))
+        for reason in vertebra.excluded
     )
+    components.extend(
+        _coded(filing, Metric.PART_EXCLUSION, ProjectSystem.EXCLUSION, found.reason.value, found.text)
+        for found in vertebra.exclusions
+        if not found.whole
+    )
+    components.extend(_shape_components(filing, vertebra))
     if ExclusionReason.FRACTURE in vertebra.excluded:
         components.append({"code": filing.metric(Metric.FRACTURE_SUSPECTED), "valueBoolean": True})
+    return components
+
+
+def _shape_components(filing: Filing, vertebra: VertebraResult) -> list[Json]:
+    """Deformity and shell, where they were measured."""
+    components: list[Json] = []
+    deformity, cortex = vertebra.deformity, vertebra.cortex
+    if vertebra.height_rim_standard_uncertainty_mm is not None:
+        error = vertebra.height_rim_standard_uncertainty_mm
+        components.append(
+            {"code": filing.metric(Metric.HEIGHT_UNCERTAINTY), **_value(error, codes.LENGTH_UNIT, "not estimated")}
+        )
+    if deformity is not None and deformity.height_loss is not None:
+        kind = "none" if deformity.kind is None else deformity.kind.value
+        components += [
+            {"code": filing.metric(Metric.GENANT_GRADE), "valueInteger": deformity.grade},
+            {"code": filing.metric(Metric.DEFORMITY_KIND), "valueString": f"{kind} ({deformity.status.value})"},
+            {"code": filing.metric(Metric.HEIGHT_LOSS), **_value(deformity.height_loss, codes.RATIO_UNIT, "", 3)},
+        ]
+    if cortex is not None:
+        components += [
+            {"code": filing.metric(metric), **_value(value, unit, cortex.why_not, digits)}
+            for metric, value, unit, digits in (
+                (Metric.SHELL_THICKNESS, cortex.thickness_mm, codes.LENGTH_UNIT, 2),
+                (Metric.SHELL_ATTENUATION, cortex.attenuation_hu, codes.HU_UNIT, 0),
+            )
+        ]
     return components
 
 
