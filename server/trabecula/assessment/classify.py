@@ -6,11 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trabecula.anatomy import Level
-from trabecula.assessment.assessment import Category
+from trabecula.assessment.assessment import Category, ReadingKind
+from trabecula.assessment.readings import (
+    ORDER,
+    Deciding,
+    Group,
+    deciding,
+    deciding_group,
+    filled,
+    nearest_group,
+    ranges_within,
+    reading,
+    used_values,
+)
 from trabecula.calibration.density_result import DensitySummary, VertebraResult
-from trabecula.clinical import ClinicalConstants, Row
+from trabecula.clinical import ClinicalConstants
 
-_ORDER = (Category.OSTEOPOROSIS_RANGE, Category.LOW_BONE_DENSITY_RANGE, Category.NO_SIGN_OF_LOW_DENSITY)
+_LUMBAR = "levels.lumbar"
 
 
 @dataclass(frozen=True)
@@ -23,97 +35,131 @@ class Verdict:
     """Why more than one range is left, in words."""
     band_mg_cm3: float
     """Half width of the band about each cut-off within which nothing is decided."""
+    deciding: Deciding | None = None
+    """The density that was compared; None when there was none."""
+    remarks: tuple[str, ...] = ()
+    """What a reader must know of the range although it leaves no doubt, in sentences."""
+    scale_differs: bool = False
+    """The cut-offs are on another density scale, so nothing was compared."""
 
 
 def classify(
     density: DensitySummary, vertebrae: Sequence[VertebraResult], enhanced: bool, constants: ClinicalConstants
 ) -> Verdict:
-    """Ranges that the lumbar-equivalent density allows.
+    """Ranges that the density allows by the level profile.
 
-    Density decides (80 and 120 mg/cm3 at lumbar level). More than one range is left when a cut-off lies within
-    the band, when the two published readings of a thoracic density disagree, or when attenuation contradicts.
+    The density that the profile names decides. More than one range is left when a cut-off lies within the band,
+    when the two published readings of a thoracic density disagree, when the vertebra may be another one than named,
+    or when attenuation contradicts.
 
     Raises:
         ClinicalDataError: if a number is missing in the data file.
     """
-    value, uncertainty = density.lumbar_equivalent_mg_cm3, density.lumbar_equivalent_standard_uncertainty_mg_cm3
-    if value is None or uncertainty is None:
+    group = deciding_group(density, vertebrae, constants)
+    compared = deciding(density, group, constants)
+    if compared is None:
         return _by_attenuation_alone(density, constants)
-    band = constants.number("assessment.band.coverage_factor") * uncertainty
+    if constants[compared.cutoffs.id].scale != density.scale.value:
+        return Verdict((), (), 0.0, scale_differs=True)
+    band = constants.number("assessment.band.coverage_factor") * compared.standard_uncertainty_mg_cm3
     if enhanced:
         band = max(band, constants.number("assessment.band.contrast"))
-    lumbar = constants.row("levels.lumbar")
-    found, doubts = {reading(value - band, lumbar), reading(value, lumbar), reading(value + band, lumbar)}, []
+    found, doubts = ranges_within(compared.value_mg_cm3, band, compared.cutoffs), []
     if len(found) > 1:
         doubts.append(f"a cut-off lies within {band:.0f} mg/cm3 of the value")
-    direct = thoracic_reading(density, vertebrae, constants)
-    if direct is not None:
-        extra, doubt = _thoracic_doubt(direct, constants)
+    if group is not None and not group.is_lumbar:
+        extra, doubt = _thoracic_doubt(group, constants)
         found |= extra
         doubts.extend(doubt)
     contradiction = _contradiction(found, density, constants)
     if contradiction:
         found |= contradiction
         doubts.append("attenuation and density do not agree")
-    return Verdict(_filled(found), tuple(doubts), band)
+    doubt_of_names = _doubt_of_names(density, vertebrae, compared, band, constants)
+    if doubt_of_names.surest is None:
+        return Verdict(filled(found), tuple(doubts), band, compared)
+    if doubt_of_names.ranges <= found:
+        remark = f"{doubt_of_names.text}; named one level higher or lower, the range would be the same."
+        return Verdict(filled(found), tuple(doubts), band, compared, (remark,))
+    doubts.append(f"{doubt_of_names.text[:1].lower()}{doubt_of_names.text[1:]} and a neighbouring name reads otherwise")
+    return Verdict(filled(found | doubt_of_names.ranges), tuple(doubts), band, compared)
 
 
-def _thoracic_doubt(direct: ThoracicReading, constants: ClinicalConstants) -> tuple[set[Category], tuple[str, ...]]:
+def _thoracic_doubt(group: Group, constants: ClinicalConstants) -> tuple[set[Category], tuple[str, ...]]:
     """What the level itself leaves open: sources that disagree, or levels that can only raise a flag."""
-    if direct.rule.id in constants.texts("profile.sources_disagree") and direct.disagrees:
-        return {direct.category, direct.as_lumbar}, ("published readings of a lower thoracic density disagree here",)
-    if direct.rule.id in constants.texts("profile.flag_only"):
-        low, flagged = Category.LOW_BONE_DENSITY_RANGE, direct.category is not Category.NO_SIGN_OF_LOW_DENSITY
+    direct = reading(group.mean_mg_cm3, group.rule)
+    as_lumbar = reading(group.mean_mg_cm3, constants.row(_LUMBAR))
+    if group.rule.id in constants.texts("profile.sources_disagree") and direct is not as_lumbar:
+        return {direct, as_lumbar}, ("published readings of a lower thoracic density disagree here",)
+    if group.rule.id in constants.texts("profile.flag_only"):
+        low, flagged = Category.LOW_BONE_DENSITY_RANGE, direct is not Category.NO_SIGN_OF_LOW_DENSITY
         other = Category.OSTEOPOROSIS_RANGE if flagged else Category.NO_SIGN_OF_LOW_DENSITY
         return {low, other}, ("vertebrae above T8 can only raise a flag",)
     return set(), ()
 
 
-def reading(value_mg_cm3: float, rule: Row) -> Category:
-    """Range of a density by the cut-offs of one level rule."""
-    if value_mg_cm3 < rule.number("osteoporosis_below_mg_cm3"):
-        return Category.OSTEOPOROSIS_RANGE
-    if value_mg_cm3 <= rule.number("low_below_mg_cm3"):
-        return Category.LOW_BONE_DENSITY_RANGE
-    return Category.NO_SIGN_OF_LOW_DENSITY
+@dataclass(frozen=True)
+class _NameDoubt:
+    surest: float | None
+    """Lowest confidence of a name, when it is too low; None when names are sure."""
+    text: str = ""
+    ranges: frozenset[Category] = frozenset()
+    """Ranges by the names one level higher and lower."""
+
+
+def _doubt_of_names(
+    density: DensitySummary,
+    vertebrae: Sequence[VertebraResult],
+    compared: Deciding,
+    band_mg_cm3: float,
+    constants: ClinicalConstants,
+) -> _NameDoubt:
+    """What the same densities would be read as, were every vertebra the one above or below the one named."""
+    used = [v for v in vertebrae if v.level in density.levels_used and not v.excluded]
+    surest = min((v.level_confidence for v in used), default=1.0)
+    if surest >= constants.number("assessment.levels.sure_from"):
+        return _NameDoubt(None)
+    values = used_values(density, vertebrae)
+    uncertainty = density.vbmd_mean_standard_uncertainty_mg_cm3 or 0.0
+    found: set[Category] = set()
+    for step in (-1, 1):
+        shifted = [(Level.from_ordinal(level.ordinal + step), value) for level, value in values if _has(level, step)]
+        group = nearest_group(shifted, uncertainty, constants)
+        if group is None:
+            continue
+        if compared.kind is ReadingKind.DIRECT and not group.is_lumbar:
+            found |= ranges_within(group.mean_mg_cm3, band_mg_cm3, group.rule)
+        else:
+            found |= ranges_within(group.lumbar_mg_cm3, band_mg_cm3, constants.row(_LUMBAR))
+    return _NameDoubt(surest, f"The naming of vertebral levels is not sure ({surest:.0%})", frozenset(found))
+
+
+def _has(level: Level, step: int) -> bool:
+    return 1 <= level.ordinal + step <= len(Level)
 
 
 @dataclass(frozen=True)
 class ThoracicReading:
-    """The mean thoracic density read by its own cut-offs and by the lumbar ones as they are."""
+    """The mean thoracic density read by its own cut-offs."""
 
-    rule: Row
-    levels: tuple[Level, ...]
-    value_mg_cm3: float
+    group: Group
     category: Category
-    as_lumbar: Category
-
-    @property
-    def disagrees(self) -> bool:
-        return self.category is not self.as_lumbar
 
 
 def thoracic_reading(
     density: DensitySummary, vertebrae: Sequence[VertebraResult], constants: ClinicalConstants
 ) -> ThoracicReading | None:
     """Direct reading of the thoracic bodies that the lumbar equivalent was made from; None when it was lumbar."""
-    if density.conversion not in constants or density.conversion == "levels.lumbar":
+    group = deciding_group(density, vertebrae, constants)
+    if group is None or group.is_lumbar:
         return None
-    rule = constants.row(density.conversion)
-    wanted = set(rule.texts("levels")) & {level.value for level in density.levels_used}
-    used = [v for v in vertebrae if v.level.value in wanted and v.vbmd_mg_cm3 is not None and not v.excluded]
-    values = [v.vbmd_mg_cm3 for v in used if v.vbmd_mg_cm3 is not None]
-    if not values:
-        return None
-    mean = sum(values) / len(values)
-    lumbar = constants.row("levels.lumbar")
-    return ThoracicReading(rule, tuple(v.level for v in used), mean, reading(mean, rule), reading(mean, lumbar))
+    return ThoracicReading(group, reading(group.mean_mg_cm3, group.rule))
 
 
 def lumbar_hu(density: DensitySummary) -> float | None:
     """Mean attenuation at 120 kVp, brought to lumbar level as the density was; HU cut-offs were read at L1."""
     hu, mean, lumbar = density.hu_mean_120kvp, density.vbmd_mean_mg_cm3, density.lumbar_equivalent_mg_cm3
-    if hu is None or mean is None or lumbar is None or mean <= 0.0 or density.conversion == "levels.lumbar":
+    if hu is None or mean is None or lumbar is None or mean <= 0.0 or density.conversion == _LUMBAR:
         return hu
     return hu * lumbar / mean
 
@@ -138,10 +184,4 @@ def _by_attenuation_alone(density: DensitySummary, constants: ClinicalConstants)
     if hu is None:
         return Verdict((), (), 0.0)
     balanced = constants.number("assessment.prescreen.balanced")
-    return Verdict(_ORDER[:2] if hu < balanced else _ORDER[1:], ("only attenuation could be measured",), 0.0)
-
-
-def _filled(found: set[Category]) -> tuple[Category, ...]:
-    """The ranges in order, with what lies between the outer two."""
-    places = [_ORDER.index(category) for category in found]
-    return _ORDER[min(places) : max(places) + 1]
+    return Verdict(ORDER[:2] if hu < balanced else ORDER[1:], ("only attenuation could be measured",), 0.0)

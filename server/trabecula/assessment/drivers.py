@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trabecula.anatomy import Level
 from trabecula.assessment.assessment import Category, Driver
-from trabecula.assessment.classify import lumbar_hu, reading, thoracic_reading
+from trabecula.assessment.classify import lumbar_hu, thoracic_reading
 from trabecula.assessment.context import Wording
-from trabecula.assessment.words import RANGE_NAMES, level_names
-from trabecula.bone.vertebra import ExclusionReason
+from trabecula.assessment.fracture import grades, suspected_fractures
+from trabecula.assessment.readings import reading
+from trabecula.assessment.words import RANGE_NAMES, joined, level_names
 from trabecula.calibration.density_result import DensitySummary, VertebraResult
 from trabecula.clinical import ClinicalConstants, Row
-from trabecula.composition.body import CompositionAtLevel
-from trabecula.patient import PatientContext, Sex
 
 _MG = "mg/cm3"
 
@@ -31,67 +29,13 @@ def bone_drivers(
         )
         direct = thoracic_reading(density, vertebrae, constants)
         if direct is not None:
-            what = f"Trabecular density at {level_names(direct.levels)}, read directly"
-            found.append(_density_driver(what, direct.value_mg_cm3, direct.rule, named))
+            what = f"Trabecular density at {level_names(direct.group.levels)}, read directly"
+            found.append(_density_driver(what, direct.group.mean_mg_cm3, direct.group.rule, named))
     hu = lumbar_hu(density)
     if hu is not None and named:
         found.append(_prescreen_driver(hu, constants))
-    found.extend(_exclusion_drivers(vertebrae, words))
+    found.extend(_fracture_drivers(vertebrae, words, constants))
     return tuple(found)
-
-
-def muscle_drivers(
-    composition: Sequence[CompositionAtLevel], patient: PatientContext, enhanced: bool, constants: ClinicalConstants
-) -> tuple[Driver, ...]:
-    """Muscle at T12 against the cut-offs of the same sex, where they apply; else the plain values."""
-    at = _preferred(composition)
-    if at is None:
-        return ()
-    sex = patient.sex if at.level is Level.T12 else None
-    whole = not at.truncated
-    rows = (
-        ("Muscle index", "muscle-index", at.muscle_index_cm2_m2, "cm2/m2", whole, False),
-        ("Muscle area", None, at.muscle_area_cm2, "cm2", whole, False),
-        ("Muscle attenuation", "muscle-attenuation", at.muscle_attenuation_hu, "HU", not enhanced, False),
-        ("Intermuscular fat", "imat", at.imat_area_cm2, "cm2", whole, True),
-        ("Paraspinal muscle area", None, at.paraspinal_muscle_area_cm2, "cm2", True, False),
-    )
-    found = []
-    for name, cutoff_id, value, unit, fit, above_is_worse in rows:
-        if value is None:
-            continue
-        cutoff = f"assessment.muscle.t12.{cutoff_id}.{sex.value}" if sex and cutoff_id and fit else None
-        reason = "" if fit else _why_unfit(name, at.truncated)
-        found.append(_tissue_driver("muscle", name, at.level, value, unit, cutoff, above_is_worse, reason, constants))
-    return tuple(found)
-
-
-def fat_drivers(composition: Sequence[CompositionAtLevel], constants: ClinicalConstants) -> tuple[Driver, ...]:
-    """Fat areas as values: no cut-off is known at these levels."""
-    at = _preferred(composition)
-    if at is None:
-        return ()
-    rows = (
-        ("Visceral fat", at.vat_area_cm2, "cm2", ""),
-        ("Subcutaneous fat", at.sat_area_cm2, "cm2", _why_unfit("", True) if at.truncated else ""),
-        ("Visceral to subcutaneous fat ratio", at.vat_sat_ratio, None, ""),
-    )
-    return tuple(
-        _tissue_driver("fat", name, at.level, value, unit, None, False, reason, constants)
-        for name, value, unit, reason in rows
-        if value is not None
-    )
-
-
-def low_muscle(drivers: Sequence[Driver], constants: ClinicalConstants) -> bool:
-    """Whether a muscle driver lies on the wrong side of its cut-off."""
-    return any(
-        d.cutoff is not None
-        and d.value is not None
-        and (d.value > d.cutoff if ".imat." in d.source else d.value < d.cutoff)
-        for d in drivers
-        if d.domain == "muscle" and d.source in constants
-    )
 
 
 def _density_driver(what: str, value: float, rule: Row, named: bool) -> Driver:
@@ -124,50 +68,15 @@ def _prescreen_driver(hu: float, constants: ClinicalConstants) -> Driver:
     return Driver("bone", text, hu, "HU", cuts[name], f"assessment.prescreen.{name}")
 
 
-def _exclusion_drivers(vertebrae: Sequence[VertebraResult], words: Wording) -> list[Driver]:
-    fractured = tuple(v.level for v in vertebrae if ExclusionReason.FRACTURE in v.excluded)
+def _fracture_drivers(
+    vertebrae: Sequence[VertebraResult], words: Wording, constants: ClinicalConstants
+) -> list[Driver]:
+    fractured = suspected_fractures(vertebrae, constants)
     if not fractured:
         return []
-    text = (
-        f"Height loss of a quarter or more is suspected at {level_names(fractured)}, to be confirmed by a radiologist"
-    )
+    graded = grades(vertebrae)
+    shown = [f"{level.value} (grade {graded[level]})" if level in graded else level.value for level in fractured]
+    text = f"Height loss of a quarter or more is suspected at {joined(shown)}, to be confirmed by a radiologist"
     if words is not Wording.AGE_MATCHED_ONLY:
         text += "; a fragility fracture would make clinical osteoporosis likely whatever the density"
-    return [Driver("bone", text, None, None, None, "bone.exclusion.fracture_ratio")]
-
-
-def _tissue_driver(
-    domain: str,
-    name: str,
-    level: Level,
-    value: float,
-    unit: str | None,
-    cutoff_id: str | None,
-    above_is_worse: bool,
-    reason: str,
-    constants: ClinicalConstants,
-) -> Driver:
-    text = f"{name} at {level.value} is {value:.1f}{f' {unit}' if unit else ''}"
-    if cutoff_id is None:
-        source = "composition.window.muscle" if domain == "muscle" else "composition.window.fat"
-        return Driver(domain, f"{text}; {reason or 'given without a class'}", value, unit, None, source)
-    cutoff = constants.number(cutoff_id)
-    population = constants[cutoff_id].population or "population not stated"
-    side = "above" if value > cutoff else "below" if value < cutoff else "at"
-    worse = value > cutoff if above_is_worse else value < cutoff
-    sex = "women" if cutoff_id.endswith(f".{Sex.FEMALE.value}") else "men"
-    text += f", {side} the cut-off of {cutoff:g} for {sex} ({population})"
-    if worse:
-        text += ", as in low or fatty muscle"
-    return Driver(domain, text, value, unit, cutoff, cutoff_id)
-
-
-def _why_unfit(name: str, truncated: bool) -> str:
-    if name == "Muscle attenuation":
-        return "not compared, as contrast medium raises it"
-    return "too small, as the body reaches past the field of view" if truncated else ""
-
-
-def _preferred(composition: Sequence[CompositionAtLevel]) -> CompositionAtLevel | None:
-    """T12, for which cut-offs are known, else the level nearest to it."""
-    return min(composition, key=lambda c: abs(c.level.ordinal - Level.T12.ordinal), default=None)
+    return [Driver("bone", text, None, None, None, "assessment.fracture.least_grade")]

@@ -1,18 +1,23 @@
-"""The facts that recommendation rules look at. A fact that is not known is absent."""
+"""The facts that recommendation rules look at. A fact that is not known is absent.
+
+Rules see them as a FHIR Parameters resource; their names and meanings are published in
+``fhir/codesystems/ct-bone-fact.json``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from trabecula.assessment.assessment import Assessment, Category
+from trabecula.assessment.assessment import Assessment, Category, Finding
 from trabecula.assessment.context import DECIDES_WORDS, Wording, wording
-from trabecula.assessment.drivers import low_muscle
+from trabecula.assessment.fracture import suspected_fractures
+from trabecula.assessment.osta import osta
 from trabecula.assessment.words import RANGE_NAMES
-from trabecula.bone.vertebra import ExclusionReason
 from trabecula.calibration.density_result import DensitySummary, VertebraResult
 from trabecula.clinical import ClinicalConstants
-from trabecula.patient import PatientContext, Sex
+from trabecula.patient import PatientContext
 
 FactValue = str | float | bool
 
@@ -22,6 +27,20 @@ class Fact:
     value: FactValue
     text: str
     """As it is told when a rule fired on it."""
+
+
+def as_parameters(facts: Mapping[str, Fact]) -> dict[str, Any]:
+    """The facts as a FHIR R4 Parameters resource, in JSON values."""
+    return {
+        "resourceType": "Parameters",
+        "parameter": [{"name": name, _value_key(fact.value): fact.value} for name, fact in facts.items()],
+    }
+
+
+def _value_key(value: FactValue) -> str:
+    if isinstance(value, bool):
+        return "valueBoolean"
+    return "valueDecimal" if isinstance(value, float) else "valueString"
 
 
 def gather(
@@ -40,12 +59,13 @@ def gather(
     facts = {
         "words": Fact(words.value, _WORDS[words]),
         "measured": _measured(density),
-        "low_muscle": _low_muscle(assessment, constants),
-        "missing_context": _missing(assessment),
+        "low-muscle": _low_muscle(assessment),
+        "missing-context": _missing(assessment),
     }
     if assessment.category is not Category.NOT_CLASSIFIED:
         facts["category"] = Fact(assessment.category.value, _category_text(assessment))
-    facts |= _fracture(vertebrae)
+    facts |= _joint(assessment)
+    facts |= _fracture(vertebrae, constants)
     facts |= _density(density, constants)
     facts |= _of_patient(patient)
     facts |= _osta(patient, words, constants)
@@ -78,15 +98,22 @@ def _measured(density: DensitySummary) -> Fact:
     return Fact(measured, "a density was measured" if measured else "no density was measured")
 
 
-def _low_muscle(assessment: Assessment, constants: ClinicalConstants) -> Fact:
-    low = low_muscle(assessment.drivers, constants)
+def _low_muscle(assessment: Assessment) -> Fact:
+    joint = assessment.joint
+    beyond = [] if joint is None else [c for c in joint.contributions if c.domain == "muscle" and c.counts]
+    low = any(c.finding is Finding.BEYOND_CUTOFF for c in beyond)
     return Fact(low, "muscle beyond a cut-off for the same sex at T12" if low else "no muscle value beyond a cut-off")
 
 
-def _fracture(vertebrae: Sequence[VertebraResult]) -> dict[str, Fact]:
-    levels = ", ".join(v.level.value for v in vertebrae if ExclusionReason.FRACTURE in v.excluded)
+def _joint(assessment: Assessment) -> dict[str, Fact]:
+    joint = assessment.joint
+    return {} if joint is None else {"joint-pattern": Fact(joint.pattern.value, joint.statement.rstrip("."))}
+
+
+def _fracture(vertebrae: Sequence[VertebraResult], constants: ClinicalConstants) -> dict[str, Fact]:
+    levels = ", ".join(level.value for level in suspected_fractures(vertebrae, constants))
     text = f"height loss suspected at {levels}" if levels else "no vertebra with marked height loss found"
-    return {"fracture_suspected": Fact(bool(levels), text), "fracture_levels": Fact(levels, text)}
+    return {"fracture-suspected": Fact(bool(levels), text), "fracture-levels": Fact(levels, text)}
 
 
 def _density(density: DensitySummary, constants: ClinicalConstants) -> dict[str, Fact]:
@@ -95,7 +122,7 @@ def _density(density: DensitySummary, constants: ClinicalConstants) -> dict[str,
         return {}
     limit = constants.number("assessment.very_low_density")
     text = f"lumbar-equivalent density {value:.0f} mg/cm3 ({density.scale.value})"
-    return {"very_low_density": Fact(value < limit, text)}
+    return {"very-low-density": Fact(value < limit, text)}
 
 
 def _of_patient(patient: PatientContext) -> dict[str, Fact]:
@@ -110,27 +137,18 @@ def _of_patient(patient: PatientContext) -> dict[str, Fact]:
         )
     if patient.prior_fragility_fracture is not None:
         known = patient.prior_fragility_fracture
-        facts["prior_fragility_fracture"] = Fact(known, f"{'a' if known else 'no'} fragility fracture on record")
+        facts["prior-fragility-fracture"] = Fact(known, f"{'a' if known else 'no'} fragility fracture on record")
     known_before = bool(patient.prior_dxa) or bool(patient.known_osteoporosis)
     said = "DXA or osteoporosis on record" if known_before else "no DXA and no osteoporosis on record"
-    facts["screened_before"] = Fact(known_before, said)
+    facts["screened-before"] = Fact(known_before, said)
     return facts
 
 
 def _osta(patient: PatientContext, words: Wording, constants: ClinicalConstants) -> dict[str, Fact]:
-    """OSTA, for post-menopausal women whose age and weight are known."""
-    post = patient.sex is Sex.FEMALE and words is Wording.RANGES
-    if not post or patient.age_years is None or patient.weight_kg is None:
+    found = osta(patient, words, constants)
+    if found is None:
         return {}
-    value = (patient.weight_kg - patient.age_years) * constants.number("assessment.osta.weight_factor")
-    if value > constants.number("assessment.osta.medium_from"):
-        band = "low"
-    else:
-        band = "high" if value < constants.number("assessment.osta.high_below") else "medium"
-    text = (
-        f"OSTA {value:.1f} ({band} risk) from age {patient.age_years:.0f} years and weight {patient.weight_kg:.0f} kg"
-    )
-    return {"osta": Fact(f"{value:.1f}", text), "osta_band": Fact(band, text)}
+    return {"osta": Fact(f"{found.value:.1f}", found.text), "osta-band": Fact(found.band, found.text)}
 
 
 def _risk_factors(patient: PatientContext, facts: Mapping[str, Fact]) -> dict[str, Fact]:
@@ -139,7 +157,7 @@ def _risk_factors(patient: PatientContext, facts: Mapping[str, Fact]) -> dict[st
         found.append("prior fragility fracture")
     if patient.glucocorticoids:
         found.append("glucocorticoids")
-    if "osta_band" in facts and facts["osta_band"].value in ("medium", "high"):
-        found.append(facts["osta_band"].text)
+    if "osta-band" in facts and facts["osta-band"].value in ("medium", "high"):
+        found.append(facts["osta-band"].text)
     text = ", ".join(found) or "no risk factor on record"
-    return {"risk_factors": Fact(text, text), "risk_factor_count": Fact(float(len(found)), text)}
+    return {"risk-factors": Fact(text, text), "risk-factor-count": Fact(float(len(found)), text)}

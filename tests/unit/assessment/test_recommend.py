@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from findings import NO_DENSITY, acquisition, calibration, composition, lumbar, vertebra
@@ -10,8 +15,9 @@ from findings import NO_DENSITY, acquisition, calibration, composition, lumbar, 
 from trabecula.anatomy import Level
 from trabecula.assessment.assess import assess
 from trabecula.assessment.assessment import Recommendation
+from trabecula.assessment.facts import Fact, as_parameters, gather
 from trabecula.assessment.recommend import recommend
-from trabecula.assessment.rules import load_rules, parse_rules
+from trabecula.assessment.rules import load_rules
 from trabecula.bone.vertebra import ExclusionReason
 from trabecula.clinical import load_constants
 from trabecula.composition.body import CompositionAtLevel
@@ -87,6 +93,20 @@ CASES = {
         fired(170.0, replace(MAN, sex=None), at=composition(index=20.0)),
         fired(170.0, at=composition(Level.T11, index=20.0)),
     ),
+    "severe-suspected": (
+        fired(60.0, fracture=True),
+        fired(60.0),
+        fired(100.0, fracture=True),
+        fired(82.0, fracture=True),
+        fired(60.0, YOUNG, fracture=True),
+    ),
+    "bone-and-muscle-low": (
+        fired(100.0, at=composition(index=20.0, attenuation=60.0, imat=1.0)),
+        fired(100.0),
+        fired(170.0, at=composition(index=20.0, attenuation=60.0, imat=1.0)),
+        fired(118.0, at=composition(index=20.0, attenuation=60.0, imat=1.0)),
+        fired(100.0, YOUNG, at=composition(index=20.0, attenuation=60.0, imat=1.0)),
+    ),
     "complete-context": (fired(100.0, PatientContext()), fired(100.0, MAN), fired(100.0, YOUNG)),
 }
 
@@ -116,6 +136,17 @@ def test_a_recommendation_carries_rule_version_facts_and_citation() -> None:
     assert recommendation.because == ("density in the osteoporosis range",)
     assert "He N" in recommendation.citation
     assert recommendation.verified is True
+    assert recommendation.plan_definition.endswith("/PlanDefinition/confirm-osteoporosis-range|1.0.0")
+    assert recommendation.activity_definition.endswith("/ActivityDefinition/dxa-confirmation|1.0.0")
+    assert "name = 'category'" in recommendation.condition
+    assert [(fact.name, fact.value) for fact in recommendation.facts] == [("category", "osteoporosis-range")]
+
+
+def test_the_severe_category_keeps_the_steps_of_the_osteoporosis_range() -> None:
+    plain, severe = fired(60.0), fired(60.0, fracture=True)
+    kept = set(plain) - {"fracture-look-osteoporosis-range"}
+    assert kept <= set(severe)
+    assert {"severe-suspected", "fracture-suspected"} <= set(severe)
 
 
 def test_recalled_rules_say_so() -> None:
@@ -139,35 +170,81 @@ def test_texts_name_the_level_and_what_is_missing() -> None:
     assert "prior fragility fracture, glucocorticoids" in both["uspstf-postmenopausal-at-risk"].text
 
 
-RULE = """
-[[rule]]
-id = "a"
-version = "1"
-action = "b"
-text = "c"
-when = [{ fact = "d", is = true }]
-citation = "e"
-verified = false
-"""
+FOLDER = Path(__file__).parents[3] / "fhir"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "not toml [",
-        RULE + RULE,
-        RULE.replace('citation = "e"\n', ""),
-        RULE.replace("verified = false", "verified = false\nextra = 1"),
-        RULE.replace("is = true", "like = true"),
-        RULE.replace("is = true", "is = true, below = 3"),
-        RULE.replace('[{ fact = "d", is = true }]', "[]"),
-    ],
-)
-def test_a_rule_file_that_cannot_be_trusted_is_refused(text: str) -> None:
+def broken(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    """A copy of the packaged artefacts with one rule edited."""
+    shutil.copytree(FOLDER, folder / "fhir")
+    path = folder / "fhir" / "plandefinitions" / "osta-raised.json"
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    edit(plan)
+    path.write_text(json.dumps(plan), encoding="utf-8")
+    return folder / "fhir"
+
+
+def action(plan: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = plan["action"][0]
+    return found
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "another version": lambda plan: plan.update(version="9.9.9"),
+    "retired": lambda plan: plan.update(status="retired"),
+    "no citation": lambda plan: plan.pop("relatedArtifact"),
+    "not said whether verified": lambda plan: plan["relatedArtifact"][0].pop("extension"),
+    "no condition": lambda plan: action(plan).pop("condition"),
+    "another language": lambda plan: action(plan)["condition"][0]["expression"].update(language="text/cql"),
+    "no FHIRPath": lambda plan: action(plan)["condition"][0]["expression"].update(
+        expression="parameter.where(name = 'osta-band').value = = 'high'"
+    ),
+    "a fact that is not declared": lambda plan: action(plan)["input"][0]["codeFilter"][0]["code"].pop(),
+    "an action that there is not": lambda plan: action(plan).update(definitionCanonical="x|1"),
+    "a value that is not carried out": lambda plan: action(plan)["dynamicValue"][0].update(path="occurrence"),
+}
+
+
+def test_an_untouched_copy_is_read(tmp_path: Path) -> None:
+    rules = load_rules(broken(tmp_path, dict))
+    assert [rule.id for rule in rules] == [rule.id for rule in load_rules()]
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_rules_that_cannot_be_trusted_are_refused(tmp_path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     with pytest.raises(ClinicalDataError):
-        parse_rules(text)
+        load_rules(broken(tmp_path, edit))
 
 
-def test_a_good_rule_is_read() -> None:
-    assert [rule.id for rule in parse_rules(RULE)] == ["a"]
+def test_every_artefact_belongs_to_the_set() -> None:
+    used = {rule.plan_definition.rsplit("/", 1)[1].split("|")[0] for rule in load_rules()}
+    files = {path.stem for path in (FOLDER / "plandefinitions").glob("*.json")}
+    assert files == used | {"opportunistic-ct-bone"}
+    actions = {rule.activity_definition.rsplit("/", 1)[1].split("|")[0] for rule in load_rules()}
+    assert {path.stem for path in (FOLDER / "activitydefinitions").glob("*.json")} == actions
+
+
+def test_published_facts_are_those_that_are_gathered_and_asked_for() -> None:
+    published = json.loads((FOLDER / "codesystems" / "ct-bone-fact.json").read_text(encoding="utf-8"))
+    codes = {concept["code"] for concept in published["concept"]}
+    summary, vertebrae = lumbar(60.0, CONSTANTS)
+    everything = replace(WOMAN_60, prior_fragility_fracture=True, glucocorticoids=True, height_m=1.6)
+    assessment = assess(summary, vertebrae, (composition(),), calibration(), acquisition(), everything, CONSTANTS)
+    assert set(gather(assessment, summary, vertebrae, everything, CONSTANTS)) == codes
+    assert {name for rule in load_rules() for name in rule.facts} <= codes
+
+
+def test_a_fact_that_is_not_known_fulfils_no_condition() -> None:
+    for rule in load_rules():
+        assert not rule.fires({})
+
+
+def test_facts_are_a_parameters_resource() -> None:
+    facts = {"age": Fact(66.0, "age 66"), "sex": Fact("male", "man"), "measured": Fact(True, "measured")}
+    assert as_parameters(facts) == {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "age", "valueDecimal": 66.0},
+            {"name": "sex", "valueString": "male"},
+            {"name": "measured", "valueBoolean": True},
+        ],
+    }
