@@ -105,7 +105,9 @@ def scan(
     sigma = protocol.psf_mm * fj / spacing[1], protocol.psf_mm * fi / spacing[2]
     hu = ndi.gaussian_filter(at_kvp(hu, protocol.kvp_factor), (0, *sigma), truncate=2.5) if max(sigma) > 0.25 else hu
     step = min(protocol.increment_mm, count * dk / 2)
-    centres = np.arange(rng.uniform(-0.5, 0.5) * step, count * dk + step, step)
+    # slices of the output's own spacing lie on it; others begin anywhere
+    start = step / 2 if abs(step - spacing[0]) < 1e-6 else rng.uniform(-0.5, 0.5) * step
+    centres = np.arange(start, count * dk + step, step)
     weights = slice_weights(count, dk, protocol.thickness_mm, np.clip(centres, dk / 2, (count - 0.5) * dk))
     image = _flat_product(weights, _pooled_plane(hu, fj, fi))
     if metal is not None:

@@ -165,8 +165,11 @@ def _sampled(volume: np.ndarray, p: Positions, inside: np.ndarray) -> np.ndarray
     return np.where(inside, planes[0] + part[0] * (planes[1] - planes[0]), np.float32(-1024))
 
 
-def scan_range(seed: s.Seed, rng: np.random.Generator) -> np.ndarray:
-    """Top and bottom of a scan in the seed's k: chest, chest and abdomen, or a part; both ends cut anywhere."""
+def scan_range(seed: s.Seed, rng: np.random.Generator, *, past_the_map: bool) -> np.ndarray:
+    """Top and bottom of a scan in the seed's k: chest, chest and abdomen, or a part; both ends cut anywhere.
+
+    ``past_the_map`` lets it run past the map's ends, whose last slices are then repeated.
+    """
     line = seed.centreline
     top_n, low_n = line[0, 0] - 1.5, line[-1, 0] + 1
     if top_n < 10:
@@ -180,16 +183,17 @@ def scan_range(seed: s.Seed, rng: np.random.Generator) -> np.ndarray:
     if upper < line[0, 0]:
         # above the map's end its last slice is repeated, a stand-in for the neck; no level is taught there
         spine_k[0] = line[0, 1] + (line[0, 0] - upper) * 15
-    bottom, top = 0, seed.labels.shape[0] - 1
-    return np.clip(spine_k, bottom, top if seed.hu is not None else np.inf)
+    if past_the_map and seed.hu is None:
+        return spine_k
+    return np.clip(spine_k, 0, seed.labels.shape[0] - 1)
 
 
 def whole_grid(
     seed: s.Seed, story: Story, rng: np.random.Generator, spacing: tuple[float, float, float],
-    factor: tuple[int, int, int], most: tuple[int, int, int],
+    factor: tuple[int, int, int], most: tuple[int, int, int], *, past_the_map: bool = True,
 ) -> Grid:  # fmt: skip
     """Where a whole scan lies; ``most`` voxels at most along each axis."""
-    spine_k = scan_range(seed, rng)
+    spine_k = scan_range(seed, rng, past_the_map=past_the_map)
     length = max(60.0, (spine_k[0] - spine_k[1]) * s.SPACING_MM) * story.scale[0]
     mid = int(np.clip(spine_k.mean(), 0, seed.labels.shape[0] - 1))
     habitus, ahead = story.habitus, 0.0
