@@ -14,6 +14,7 @@ from models.training import channels, scanner, scene, shape, transitional, valid
 from models.training import seeds as s  # noqa: E402
 from models.training.fields import Fields  # noqa: E402
 from models.training.habitus import Habitus  # noqa: E402
+
 from trabecula.anatomy import Structure, label_meaning  # noqa: E402
 
 SPACING = (3.0, 3.0, 3.0)
@@ -101,7 +102,7 @@ def test_centres_lie_in_the_middle_of_their_bodies(seed: s.Seed) -> None:
             assert np.linalg.norm((body.mean(0) - centre) * SPACING) < 4
 
 
-def test_centre_outside_the_grid_is_left_out(seed: s.Seed) -> None:
+def test_centre_outside_the_grid_is_left_out() -> None:
     p = [np.broadcast_to(a, (8, 8, 8)) for a in np.meshgrid(*(np.arange(8.0),) * 3, indexing="ij", sparse=True)]
     line = np.array([[18, 3.25, 4.5, 2.0], [19, 11.0, 4.0, 4.0]])
     found = channels.body_centres(list(p), line, 1.0)
