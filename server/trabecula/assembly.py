@@ -19,6 +19,8 @@ from trabecula.outcome import Notice, Refusal
 from trabecula.patient import PatientContext, Sex
 from trabecula.progress import StageClock
 from trabecula.report import SCHEMA_VERSION, Evidence, ReportStatus, Screening, ScreeningReport, View
+from trabecula.second_reader.read import notices as second_reader_notices
+from trabecula.second_reader.reading import SecondReading
 
 SCREENING_NAMESPACE: Final = uuid.UUID("7a1b0f5e-64d5-5d0c-9d3e-0c1f7a6c2f11")
 """Namespace of the UUIDv5 ids of screenings."""
@@ -49,6 +51,7 @@ class Findings:
     composition: tuple[CompositionAtLevel, ...] = ()
     assessment: Assessment | None = None
     recommendations: tuple[Recommendation, ...] = ()
+    second_readings: tuple[SecondReading, ...] = ()
     views: tuple[View, ...] = ()
 
     @classmethod
@@ -70,7 +73,7 @@ class Findings:
         """Notices of all stages, in running order."""
         anatomy = self.anatomy.notices if self.anatomy else ()
         calibration = self.calibration.notices if self.calibration else ()
-        return (*self.imaging_notices, *anatomy, *calibration)
+        return (*self.imaging_notices, *anatomy, *calibration, *second_reader_notices(self.second_readings))
 
 
 def with_identity(patient: PatientContext, identity: StudyIdentity) -> PatientContext:
@@ -118,6 +121,7 @@ def assemble(
         models=models,
         timings_s=clock.timings_s(),
         limits_of_use=LIMITS_OF_USE,
+        second_readings=findings.second_readings,
     )
     return Screening(report, Evidence(findings.views, anatomy if findings.keep_anatomy else None))
 

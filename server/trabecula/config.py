@@ -6,7 +6,7 @@ Every field is read from ``TRABECULA_<FIELD>``. Secrets are named by the file th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from os import environ
 from pathlib import Path
 from typing import Final, Literal, get_type_hints
@@ -37,6 +37,9 @@ class Settings:
     reflection: bool = False
     """Whether the service tells clients its own protocol."""
     models_dir: Path = field(default_factory=assets.models_dir)
+    segmentation_models: str = ""
+    """Folders in ``models_dir``, separated by commas, of the bundles that segment; the newest coarse and fine ones when
+    empty."""
     state_dir: Path = Path("out/state")
     """Results, and uploads while they are worked on; made private to the user (0700)."""
     execution_provider: Literal["cpu", "openvino", "cuda"] = "cpu"
@@ -58,11 +61,32 @@ class Settings:
     """How long running studies may go on after SIGTERM."""
     retention_s: float = 7 * 24 * 3600.0
     """How long results are kept after the end of a screening."""
+    level_profile: str = "cn-2024"
+    """Rules by which densities are read at each level: ``cn-2024``, ``acr``, or the path of a site's own TOML file."""
+    second_readers: str = ""
+    """Second-reader bundles in ``models_dir`` to ask beside the measurement, by folder name, commas between; none
+    when empty."""
     fhir_base_url: str = "https://trabecula.example/fhir"
     """Canonical base of the project's code systems in FHIR bundles."""
     fhir_patient_identifier_system: str | None = None
     """System of the DICOM Patient ID, when the site has named one."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def bundle_names(settings: Settings) -> tuple[str, ...]:
+    """``segmentation_models`` taken apart."""
+    return tuple(name for part in settings.segmentation_models.split(",") if (name := part.strip()))
+
+
+def with_models(settings: Settings, names: str) -> Settings:
+    """Settings with other bundles that segment, named as in ``segmentation_models``.
+
+    Raises:
+        ConfigurationError: if a name is not that of a folder.
+    """
+    changed = replace(settings, segmentation_models=names)
+    _check(changed)
+    return changed
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -120,6 +144,8 @@ def _check(settings: Settings) -> None:
     for name in _POSITIVE:
         if getattr(settings, name) <= 0:
             raise ConfigurationError(setting=PREFIX + name.upper(), must_be="positive")
+    if any(Path(name).name != name for name in bundle_names(settings)):
+        raise ConfigurationError(setting=PREFIX + "SEGMENTATION_MODELS", must_be="names of folders")
     if settings.max_message_bytes < MIB:
         raise ConfigurationError(setting=PREFIX + "MAX_MESSAGE_BYTES", at_least=MIB)
     if (settings.tls_certificate_file is None) != (settings.tls_key_file is None):

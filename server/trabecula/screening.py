@@ -14,10 +14,11 @@ from pathlib import Path
 from trabecula.assembly import Findings, assemble, with_identity
 from trabecula.assessment.assess import assess
 from trabecula.assessment.recommend import recommend
+from trabecula.assessment.rules import load_rules
 from trabecula.bone.measure import measure_vertebrae
 from trabecula.calibration.calibrate import CalibrationModel, calibrate, load_calibration
 from trabecula.calibration.density import measure_density
-from trabecula.clinical import ClinicalConstants, load_constants
+from trabecula.clinical import DEFAULT_PROFILE, ClinicalConstants, load_constants
 from trabecula.composition.measure import measure_levels
 from trabecula.evidence import build_views
 from trabecula.imaging.limits import ImagingLimits
@@ -27,6 +28,7 @@ from trabecula.outcome import Refusal, Stage
 from trabecula.patient import PatientContext
 from trabecula.progress import ProgressListener, StageClock, no_progress
 from trabecula.report import Screening
+from trabecula.second_reader.read import SecondReader, load_second_readers, read_second
 from trabecula.segmentation import RuntimeSettings, SegmentationModels, load_models, segment
 
 
@@ -38,19 +40,37 @@ class Engine:
     calibration: CalibrationModel
     constants: ClinicalConstants
     limits: ImagingLimits
+    second_readers: tuple[SecondReader, ...] = ()
+    """End-to-end models that are asked beside the measurement; none unless named."""
 
 
-def load_engine(models_dir: Path, runtime: RuntimeSettings, limits: ImagingLimits) -> Engine:
+def load_engine(
+    models_dir: Path,
+    runtime: RuntimeSettings,
+    limits: ImagingLimits,
+    segmentation: Sequence[str] = (),
+    *,
+    profile: str | Path = DEFAULT_PROFILE,
+    second_readers: Sequence[str] = (),
+) -> Engine:
     """Load and check models and constants.
+
+    Args:
+        segmentation: bundles that segment, as :func:`trabecula.segmentation.load_models` takes them.
+        profile: level profile by name, or the path of a site's own.
+        second_readers: bundles in ``models_dir`` to ask beside the measurement.
 
     Raises:
         ModelError: if a bundle is missing, damaged or does not match its sha256.
+        ClinicalDataError: if constants, profile or rules cannot be used.
     """
+    load_rules()
     return Engine(
-        segmentation=load_models(models_dir, runtime),
+        segmentation=load_models(models_dir, runtime, segmentation),
         calibration=load_calibration(models_dir, runtime),
-        constants=load_constants(),
+        constants=load_constants(profile=profile),
         limits=limits,
+        second_readers=load_second_readers(models_dir, second_readers, runtime),
     )
 
 
@@ -77,7 +97,12 @@ def screen(
     """
     clock = StageClock(progress)
     constants = engine.constants
-    conclude = partial(assemble, engine_models=(engine.calibration.use,), constants=constants, clock=clock)
+    conclude = partial(
+        assemble,
+        engine_models=(engine.calibration.use, *(reader.use for reader in engine.second_readers)),
+        constants=constants,
+        clock=clock,
+    )
 
     with clock.stage(Stage.IMAGING) as tell:
         study = read_study(paths, engine.limits, tell)
@@ -113,6 +138,9 @@ def screen(
 
     with clock.stage(Stage.ASSESSMENT):
         assessment = assess(density, vertebrae, composition, calibration, study.acquisition, patient, constants)
+        second = read_second(
+            study.volume, anatomy, study.acquisition, calibration, vertebrae, assessment, engine.second_readers
+        )
 
     with clock.stage(Stage.RECOMMENDATION):
         recommendations = recommend(assessment, density, vertebrae, composition, patient, constants)
@@ -126,6 +154,7 @@ def screen(
             composition=composition,
             assessment=assessment,
             recommendations=recommendations,
+            second_readings=second,
             views=views,
         )
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from trabecula.config import Settings
+from trabecula.config import Settings, bundle_names
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.outputs.r4 import FhirOptions
 from trabecula.patient import PatientContext
@@ -28,6 +28,9 @@ def load_screen(settings: Settings) -> ScreenFunction:
         settings.models_dir,
         RuntimeSettings(threads=settings.inference_threads, providers=(provider,)),
         ImagingLimits(max_instances=settings.max_instances, threads=settings.inference_threads),
+        bundle_names(settings),
+        profile=settings.level_profile,
+        second_readers=[name.strip() for name in settings.second_readers.split(",") if name.strip()],
     )
 
     def bound(
