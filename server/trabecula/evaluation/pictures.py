@@ -1,8 +1,8 @@
-"""Which pictures a case gets: along the column twice, through T12, and close-ups of its worst vertebrae."""
+"""Which pictures a case gets: along the column twice, through T12 wide and close, and its worst vertebrae."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +70,9 @@ def _pictures(scored: Scored, layers: Layers) -> Iterator[tuple[str, Level | Non
         title = f"Through {middle.level.value} of the reference"
         caption = "Vertebra, canal, aorta and paraspinal muscle."
         yield "axial", middle.level, title, caption, draw([panel], f"{name}: {title}")
+        title, caption = f"{middle.level.value} close up", "In the reference vertebra's own axes."
+        panels = _close_panels(layers, middle, rois)
+        yield "detail", middle.level, title, caption, draw(panels, f"{name}: {title}")
     for vertebra in worst_vertebrae(scored.result.vertebrae)[:CLOSE_UPS]:
         yield _close_up(vertebra, scored, layers)
 
@@ -78,12 +81,19 @@ def _close_up(vertebra: VertebraScore, scored: Scored, layers: Layers) -> tuple[
     instance = layers.reference.vertebra(vertebra.level)
     assert instance is not None  # noqa: S101 - the score is of a reference vertebra
     rois = _rois(scored.measured, vertebra.level, vertebra.named)
-    panels = [
-        Panel(close_up(layers, instance, axial_view=view), BONE_WINDOW_HU, letters, rois=rois, line_mm=0.6)
-        for view, letters in ((False, ("A", "P")), (True, ("R", "L")))
-    ]
+    panels = _close_panels(layers, instance, rois)
     title = f"{scored.result.name}, {vertebra.level.value}"
     return "vertebra", vertebra.level, title, describe_vertebra(vertebra), draw(panels, f"Close-up of {title}")
+
+
+def _close_panels(
+    layers: Layers, vertebra: VertebraInstance, rois: Mapping[str, Sequence[TrabecularRoi]]
+) -> list[Panel]:
+    """From the side and from below."""
+    return [
+        Panel(close_up(layers, vertebra, axial_view=view), BONE_WINDOW_HU, letters, rois=rois, line_mm=0.6)
+        for view, letters in ((False, ("A", "P")), (True, ("R", "L")))
+    ]
 
 
 def _rois(

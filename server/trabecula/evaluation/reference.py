@@ -25,7 +25,7 @@ from trabecula.anatomy import (
 from trabecula.errors import InvalidCase
 from trabecula.evaluation.case import CaseInfo
 from trabecula.evaluation.label_map import LabelMap
-from trabecula.evaluation.split import as_vector, canal_points, foramen, split_body, stances
+from trabecula.evaluation.split import as_vector, canal_points, foramina, split_body, stances
 from trabecula.geometry import FloatArray, Geometry
 
 VERTEBRA_BODY: Final = "vertebra_body"
@@ -69,8 +69,7 @@ def build_reference(raw: npt.NDArray[np.integer], geometry: Geometry, label_map:
     present = _present_levels(labels)
     if not present:
         raise InvalidCase("the labels hold no vertebra", label_map=label_map.name)
-    canal = labels == Structure.SPINAL_CANAL
-    canal_mm = canal_points(canal if canal.any() else foramen(labels > BODY_LABEL_BASE), geometry)
+    canal_mm = _canal(labels, geometry)
     whole = label_map.whole_levels & present
     boxes = ndimage.find_objects(labels)
     split = frozenset(
@@ -141,6 +140,22 @@ def _split(labels: LabelArray, box: tuple[slice, ...], level: Level, geometry: G
         largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
         part[(pieces > 0) & (pieces != largest)] = vertebra_label(level, VertebraPart.POSTERIOR)
     return True
+
+
+def _canal(labels: LabelArray, geometry: Geometry) -> FloatArray:
+    """Points along the canal: as labelled, else from the vertebrae's own rings."""
+    canal = labels == Structure.SPINAL_CANAL
+    if canal.any():
+        return canal_points(canal, geometry)
+    ordinals = np.where(labels > POSTERIOR_LABEL_BASE, labels - POSTERIOR_LABEL_BASE, labels - BODY_LABEL_BASE)
+    ordinals[labels <= BODY_LABEL_BASE] = 0
+    whole = {
+        Level.from_ordinal(number): geometry.index_to_lps(index)
+        for number, box in enumerate(ndimage.find_objects(ordinals), start=1)
+        if box is not None
+        for index in [np.argwhere(ordinals[box] == number) + [each.start for each in box]]
+    }
+    return foramina(whole, max(geometry.spacing_mm))
 
 
 def _anatomy(labels: LabelArray, geometry: Geometry, canal_mm: FloatArray) -> Anatomy:

@@ -155,7 +155,7 @@ class RefusalFound:
 @dataclass(frozen=True)
 class PictureFile:
     kind: str
-    """``sagittal``, ``coronal``, ``axial``, or ``vertebra`` (close-up for the failure gallery)."""
+    """``sagittal``, ``coronal``, ``axial``, ``detail`` or ``vertebra`` (close-up for the failure gallery)."""
     level: Level | None
     file: str
     """SVG file, relative to ``results.json``."""

@@ -30,6 +30,9 @@ _WALL_NOISE_MM: Final = 2.5
 _ANTERIOR_LPS: Final = np.array([0.0, -1.0, 0.0])
 _SUPERIOR_LPS: Final = np.array([0.0, 0.0, 1.0])
 _NEIGHBOURS: Final = 2
+_CANAL_STEP_MM: Final = 2.0
+_SMALLEST_CANAL_MM2: Final = 40.0
+"""The canal's narrowest cross-section in adults is about 150 mm2; tilt and coarse voxels hide part of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +52,45 @@ def canal_points(canal: BoolArray, geometry: Geometry) -> FloatArray:
     return geometry.index_to_lps(np.array(rows).reshape(-1, 3))
 
 
-def foramen(vertebrae: BoolArray) -> BoolArray:
-    """The canal where nobody labelled it: holes of the vertebrae's rings, slice by slice, the largest of each."""
-    out = np.zeros(vertebrae.shape, dtype=np.bool_)
-    for k, plane in enumerate(vertebrae):
-        if not plane.any():
+def foramina(vertebrae_mm: Mapping[Level, FloatArray], voxel_mm: float) -> FloatArray:
+    """(N, 3) LPS mm of the canal's centre where nobody labelled it.
+
+    Each whole vertebra's (N, 3) voxels are seen along the column: their shadow is a ring, and the ring's hole is the
+    canal. Vertebrae whose ring is open give no points.
+
+    Args:
+        vertebrae_mm: LPS mm of the voxels of body and posterior elements.
+        voxel_mm: largest voxel side; the shadow is drawn this coarse.
+    """
+    centres = {level: vertebrae_mm[level].mean(axis=0) for level in sorted(vertebrae_mm, key=lambda n: n.ordinal)}
+    found = [np.empty((0, 3))]
+    for level, centre in centres.items():
+        up = _tangent(level, centres)
+        across = np.cross(up, _ANTERIOR_LPS)
+        across /= np.linalg.norm(across)
+        forward = np.cross(across, up)
+        offset = vertebrae_mm[level] - centre
+        hole = _hole(offset @ forward, offset @ across, max(1.0, 1.05 * voxel_mm))
+        if hole is None:
             continue
-        holes, count = ndimage.label(ndimage.binary_fill_holes(plane) & ~plane)
-        if count:
-            out[k] = holes == 1 + int(np.bincount(holes.ravel())[1:].argmax())
-    return out
+        low, high = np.percentile(offset @ up, (5, 95))
+        along = np.arange(low, high, _CANAL_STEP_MM)[:, None]
+        found.append(centre + hole[0] * forward + hole[1] * across + along * up)
+    return np.concatenate(found)
+
+
+def _hole(a: FloatArray, b: FloatArray, step_mm: float) -> tuple[float, float] | None:
+    """Centre of the largest hole in the shadow of points; None when there is none of a canal's size."""
+    places = np.floor(np.stack([a - a.min(), b - b.min()], axis=1) / step_mm).astype(int) + 2
+    shadow = np.zeros(places.max(axis=0) + 3, dtype=np.bool_)
+    shadow[tuple(places.T)] = True
+    shadow = ndimage.binary_closing(shadow)
+    holes, count = ndimage.label(ndimage.binary_fill_holes(shadow) & ~shadow)
+    sizes = np.bincount(holes.ravel())[1:] if count else np.zeros(1)
+    if sizes.max() * step_mm**2 < _SMALLEST_CANAL_MM2:
+        return None
+    row, column = np.argwhere(holes == 1 + int(sizes.argmax())).mean(axis=0)
+    return float((row - 1.5) * step_mm + a.min()), float((column - 1.5) * step_mm + b.min())
 
 
 def split_body(points_mm: FloatArray, canal_mm: FloatArray) -> BoolArray | None:
