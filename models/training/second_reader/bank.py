@@ -45,7 +45,7 @@ class Anatomy:
 def _spec(seed: int, density: float) -> PhantomSpec:
     rng = np.random.default_rng((seed, 7))
     return PhantomSpec(
-        vbmd_mg_cm3={level: density for level in LEVELS},
+        vbmd_mg_cm3=dict.fromkeys(LEVELS, density),
         size_cm=float(rng.uniform(22.0, 36.0)),
         sex="F" if rng.random() < 0.6 else "M",
         slice_mm=float(rng.choice([1.25, 2.0, 2.5])),
@@ -130,10 +130,7 @@ def draw(anatomy: Anatomy, spec: CropSpec, rng: np.random.Generator) -> tuple[Ar
     noise, gain, offset = rng.uniform(6.0, 28.0), rng.normal(1.0, 0.006), rng.normal(0.0, 3.0)
     seed = int(rng.integers(2**31))
     hu = np.stack(
-        [
-            scanner.scan(plane, anatomy.pixel_mm, kernel, noise, gain, offset, (seed, k))
-            for k, plane in enumerate(ideal)
-        ]
+        [scanner.scan(plane, anatomy.pixel_mm, kernel, noise, gain, offset, (seed, k)) for k, plane in enumerate(ideal)]
     )
     v = anatomy.vertebra
     moved = np.asarray(v.centroid_lps_mm) + rng.normal(0.0, 1.5, 3)
