@@ -9,8 +9,10 @@ from models.training.shape import Fracture, Positions
 from models.training.tissue import Noise
 from scipy.special import ndtr
 
-BODY_CORTEX_MM, POSTERIOR_CORTEX_MM, OTHER_CORTEX_MM = (0.25, 0.9), (0.7, 1.9), (0.5, 1.4)
-"""Ranges of the thickness of cortical bone; endplates and shells of the bodies are the thinnest (0.3 to 0.8 mm)."""
+BODY_CORTEX_MM, POSTERIOR_CORTEX_MM, OTHER_CORTEX_MM = (0.35, 1.2), (0.7, 1.9), (0.5, 1.5)
+"""Ranges of the thickness of cortical bone; endplates and shells of the bodies are the
+thinnest. The upper ends stand for the dense first millimetre of trabeculae under them, too: with 0.25 to 0.9 mm the
+layer 1.6 to 3.1 mm below the surface had 249 HU (median of 28 boxes), against 280 to 450 on a real scan."""
 
 
 def put_bone(
@@ -31,6 +33,9 @@ def put_bone(
     marrow = float(np.clip(np.exp(rng.normal(np.log(125), 0.5)), 25, 300))
     values = _marrow_lut(marrow, rng, fractures)[label]
     values += (fine * np.float32(u(0.05, 0.25)) + mid * np.float32(u(0.05, 0.2))) * np.float32(marrow)
+    # trabeculae: finer than a voxel, so what is left of them is a grain that the point spread smooths
+    grain = rng.standard_normal(len(at), dtype=np.float32)
+    values += grain * np.float32(u(0.05, 0.4) * marrow)
     values -= body * np.clip((deep - 2) / u(4, 9), 0, 1) * np.float32(u(-0.1, 0.5) * marrow)
     if rng.random() < 0.5:
         striped = field((5, 60, 60)).ravel()[at]
@@ -49,7 +54,7 @@ def _marrow_lut(marrow: float, rng: np.random.Generator, fractures: tuple[Fractu
     """Mean marrow HU by label: thoracic bodies are denser than lumbar ones, broken ones compacted."""
     u = rng.uniform
     lut = np.zeros(256, np.float32)
-    lut[s.RIB], lut[s.OTHER_BONE] = u(0, 220), marrow * u(0.4, 1.3)
+    lut[s.RIB], lut[s.OTHER_BONE] = u(10, 260), marrow * u(0.4, 1.3)
     posterior = marrow + u(20, 180)
     fall = u(0, 2)
     for n in range(1, 26):
@@ -68,7 +73,7 @@ def _cortex(
 ) -> None:  # fmt: skip
     """Blend in cortical bone by the share of it in a drawn voxel (an edge as wide as half a voxel)."""
     u = rng.uniform
-    cortex = u(450, 1400)
+    cortex = u(500, 1400)
     edge = 0.25 + 0.3 * float(np.mean(spacing))
     for part, thickness, other in (
         (body, u(*BODY_CORTEX_MM), 1.0),

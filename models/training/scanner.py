@@ -53,7 +53,7 @@ def draw_protocol(rng: np.random.Generator, *, whole: bool, mild: bool = False) 
         increment_mm=thickness * float(rng.choice([1.0, 0.8, 0.5], p=[0.65, 0.2, 0.15])),
         psf_mm=u(0.25, 0.45) if sharp else u(0.4, 0.8),
         sharpening=u(0.3, 1.2) * voxel if sharp else 0.0,
-        noise_hu=(u(0, 10) if mild else float(np.clip(rng.gamma(2.2, 6.0), 2, 45)) * (1.4 if sharp else 1.0)) * voxel,
+        noise_hu=(u(0, 10) if mild else float(np.clip(rng.gamma(2.2, 5.2), 2, 45)) * (1.4 if sharp else 1.0)) * voxel,
         grain_mm=u(0.3, 0.7) if sharp else u(0.6, 1.3),
         streaks_hu=u(3, 25) if not mild and rng.random() < 0.3 else 0.0,
         gain=u(0.97, 1.03),

@@ -165,10 +165,13 @@ def _sampled(volume: np.ndarray, p: Positions, inside: np.ndarray) -> np.ndarray
     return np.where(inside, planes[0] + part[0] * (planes[1] - planes[0]), np.float32(-1024))
 
 
-def scan_range(seed: s.Seed, rng: np.random.Generator, *, past_the_map: bool) -> np.ndarray:
+def scan_range(
+    seed: s.Seed, rng: np.random.Generator, *, past_the_map: bool, span: tuple[float, float] | None = None
+) -> np.ndarray:
     """Top and bottom of a scan in the seed's k: chest, chest and abdomen, or a part; both ends cut anywhere.
 
-    ``past_the_map`` lets it run past the map's ends, whose last slices are then repeated.
+    ``past_the_map`` lets it run past the map's ends, whose last slices are then repeated. ``span`` gives ordinals
+    that must be in view.
     """
     line = seed.centreline
     top_n, low_n = line[0, 0] - 1.5, line[-1, 0] + 1
@@ -177,9 +180,11 @@ def scan_range(seed: s.Seed, rng: np.random.Generator, *, past_the_map: bool) ->
         lower = rng.uniform(18.5, 23.5) if rng.random() < 0.75 else rng.uniform(17, 26)
     else:
         upper, lower = rng.uniform(16, 19), rng.uniform(21.5, 26)
+    if span is not None:
+        upper, lower = min(upper, span[0]), max(lower, span[1])
     spine_k = np.interp([max(upper, top_n), min(lower, low_n)], line[:, 0], line[:, 1])
     if lower > line[-1, 0]:
-        spine_k[1] = line[-1, 1] - (min(lower, 26) - line[-1, 0]) * 20
+        spine_k[1] = line[-1, 1] - (min(lower, 28) - line[-1, 0]) * 20
     if upper < line[0, 0]:
         # above the map's end its last slice is repeated, a stand-in for the neck; no level is taught there
         spine_k[0] = line[0, 1] + (line[0, 0] - upper) * 15
@@ -191,9 +196,10 @@ def scan_range(seed: s.Seed, rng: np.random.Generator, *, past_the_map: bool) ->
 def whole_grid(
     seed: s.Seed, story: Story, rng: np.random.Generator, spacing: tuple[float, float, float],
     factor: tuple[int, int, int], most: tuple[int, int, int], *, past_the_map: bool = True,
+    span: tuple[float, float] | None = None,
 ) -> Grid:  # fmt: skip
     """Where a whole scan lies; ``most`` voxels at most along each axis."""
-    spine_k = scan_range(seed, rng, past_the_map=past_the_map)
+    spine_k = scan_range(seed, rng, past_the_map=past_the_map, span=span)
     length = max(60.0, (spine_k[0] - spine_k[1]) * s.SPACING_MM) * story.scale[0]
     mid = int(np.clip(spine_k.mean(), 0, seed.labels.shape[0] - 1))
     habitus, ahead = story.habitus, 0.0

@@ -76,7 +76,7 @@ def soft_tissue(
         s.VEIN: phase.vein, s.ARTERY: phase.artery, s.PORTAL: phase.vessel, s.LIVER: phase.liver,
         s.SPLEEN: phase.spleen, s.KIDNEY: phase.kidney, s.SOFT: phase.soft, s.STOMACH: u(0, 50), s.BOWEL: u(0, 60),
         s.FLUID: u(-5, 25), s.PARASPINAL: muscle + u(-8, 4), s.MUSCLE: muscle, s.CARTILAGE: u(50, 150),
-        s.CANAL: u(10, 45), s.CANAL_RIM: u(-60, 35), s.DISC: u(45, 120), SKIN: u(-30, 60), ARM: muscle - u(0, 20),
+        s.CANAL: u(10, 45), s.CANAL_RIM: u(-60, 35), s.DISC: u(40, 112), SKIN: u(-30, 60), ARM: muscle - u(0, 20),
         ARM_BONE: u(300, 1100), s.WALL: muscle, s.SAT: fat, s.CAVITY_FILL: fat, s.OUT: -1000.0,
     }  # fmt: skip
     lut = np.zeros(256, np.float32)

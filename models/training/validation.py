@@ -53,23 +53,30 @@ class Wish:
     phase: str | None = None
     metal: bool = False
     seeds: tuple[str, ...] | None = None
+    span: tuple[float, float] | None = None
+    """Ordinals that must be in view."""
 
 
 WISHES = (
     Wish("plain", Variant(), (), thickness_mm=2.5),
     Wish("thick-slices", Variant(), (), thickness_mm=5.0),
-    Wish("wedge-t12", Variant(), (Fracture(s.T12, "wedge", 0.4, 0.4),)),
-    Wish("eleven-ribs", Variant(twelfth_rib_mm=(0.0, 0.0))),
+    Wish("wedge-t12", Variant(), (Fracture(s.T12, "wedge", 0.4, 0.4),), span=(17.5, 21.5)),
+    Wish("eleven-ribs", Variant(twelfth_rib_mm=(0.0, 0.0)), span=(16, 21.5)),
     Wish("arterial", Variant(), phase="arterial", thickness_mm=1.5),
-    Wish("thirteen-ribs", Variant(lumbar_rib_mm=(75.0, 70.0))),
+    Wish("thirteen-ribs", Variant(lumbar_rib_mm=(75.0, 70.0)), span=(16, 22)),
     Wish("noisy", Variant(), noise_hu=45.0, thickness_mm=1.5),
-    Wish("biconcave-l1-l2", Variant(), (Fracture(20, "biconcave", 0.35, 0.0), Fracture(21, "biconcave", 0.3, 0.0))),
+    Wish(
+        "biconcave-l1-l2",
+        Variant(),
+        (Fracture(20, "biconcave", 0.35, 0.0), Fracture(21, "biconcave", 0.3, 0.0)),
+        span=(18, 22.5),
+    ),
     Wish("hardware", Variant(), (), metal=True),
-    Wish("rib-scraps", Variant(twelfth_rib_mm=(42.0, 48.0))),
-    Wish("crush-l1", Variant(), (Fracture(20, "crush", 0.45, 0.6),), thickness_mm=3.0),
-    Wish("one-sided-rib", Variant(twelfth_rib_mm=(FAR, 0.0)), thickness_mm=5.0),
+    Wish("rib-scraps", Variant(twelfth_rib_mm=(42.0, 48.0)), span=(16, 21.5)),
+    Wish("crush-l1", Variant(), (Fracture(20, "crush", 0.45, 0.6),), thickness_mm=3.0, span=(17.5, 22)),
+    Wish("one-sided-rib", Variant(twelfth_rib_mm=(FAR, 0.0)), thickness_mm=5.0, span=(16, 21.5)),
     Wish("any"),
-    Wish("lumbarised-s1", Variant(lumbarised_s1=True), seeds=("s0327", "s0328")),
+    Wish("lumbarised-s1", Variant(lumbarised_s1=True), seeds=("s0327", "s0328"), span=(17, 27)),
 )
 """One case each, in turn. How much of the column is in view is left to chance, as in training."""
 
@@ -99,7 +106,7 @@ def _story(seed: s.Seed, wish: Wish, rng: np.random.Generator) -> Story:
         story,
         variant=story.variant if wish.variant is None else wish.variant,
         fractures=story.fractures if wish.fractures is None else wish.fractures,
-        metal=wish.metal or story.metal,
+        metal=wish.metal or (wish.variant is None and story.metal),
         protocol=replace(protocol, thickness_mm=thickness, increment_mm=thickness, noise_hu=noise),
     )
 
@@ -109,7 +116,10 @@ def render_case(seed: s.Seed, wish: Wish, rng: np.random.Generator, pixel_mm: fl
     story = _story(seed, wish, rng)
     step = story.protocol.increment_mm
     fine = int(np.clip(np.ceil(step / 1.5), 1, 4))
-    grid = whole_grid(seed, story, rng, (step, pixel_mm, pixel_mm), (fine, 1, 1), MOST_VOXELS, past_the_map=False)
+    grid = whole_grid(
+        seed, story, rng, (step, pixel_mm, pixel_mm), (fine, 1, 1), MOST_VOXELS, past_the_map=False,
+        span=wish.span,
+    )  # fmt: skip
     made = render(seed, grid, story, rng)
     kept = made.inside.mean((1, 2)) > 0.5
     cut = {n: getattr(made, n)[kept] for n in ("hu", "labels", "cavity", "inside", "level")}
