@@ -43,6 +43,7 @@ class RefusalCode(StrEnum):
     LEVELS_INCONSISTENT = "levels-inconsistent"
     NO_VERTEBRA_LEFT = "no-vertebra-left"
     CALIBRATION_REFERENCES_REJECTED = "calibration-references-rejected"
+    CALIBRATION_STALE = "calibration-stale"
     SPECTRUM_UNKNOWN = "spectrum-unknown"
 
 

@@ -46,6 +46,34 @@ CORTICAL_BONE = {
 }  # fmt: skip
 YELLOW_MARROW = {"H": 0.115, "C": 0.644, "N": 0.007, "O": 0.231, "Na": 0.001, "S": 0.001, "Cl": 0.001}
 
+# Trabecular bone put together from what it is made of, at body temperature: densities in g/cm3 of water, triolein,
+# protein and apatite (recalled from physical tables), 100 mg/cm3 of apatite with 0.38 times as much collagen, and
+# marrow of which a volume fraction is fat and the rest cells of 80 % water.
+FAT_G_CM3, WATER_G_CM3, PROTEIN_G_CM3, APATITE_G_CM3 = 0.9007, 0.9937, 1.34, 3.1
+APATITE_PER_CM3, COLLAGEN_SHARE = 0.100, 0.38
+TRIOLEIN = {"H": 0.1184, "C": 0.7733, "O": 0.1083}
+PROTEIN = {"H": 0.070, "C": 0.530, "N": 0.165, "O": 0.225, "S": 0.010}
+APATITE = {"H": 0.0020, "O": 0.4141, "P": 0.1850, "Ca": 0.3989}
+
+
+def composed_bone(fat_fraction: float) -> dict[str, float]:
+    """Elements of trabecular bone, g/cm3."""
+    apatite, collagen = APATITE_PER_CM3, COLLAGEN_SHARE * APATITE_PER_CM3
+    marrow = 1.0 - apatite / APATITE_G_CM3 - collagen / PROTEIN_G_CM3
+    cells = marrow * (1.0 - fat_fraction) / (0.8 / WATER_G_CM3 + 0.2 / PROTEIN_G_CM3)
+    parts = (
+        (TRIOLEIN, marrow * fat_fraction * FAT_G_CM3),
+        (WATER, 0.8 * cells),
+        (PROTEIN, 0.2 * cells + collagen),
+        (APATITE, apatite),
+    )
+    total: dict[str, float] = {}
+    for composition, grams in parts:
+        for element, share in composition.items():
+            total[element] = total.get(element, 0.0) + grams * share
+    return total
+
+
 TISSUES = (
     ("subcutaneous-fat", FAT, 0.93),
     ("paraspinal-muscle", MUSCLE, 1.05),
@@ -55,6 +83,8 @@ TISSUES = (
     ("liver", LIVER, 1.06),
     ("spleen", SPLEEN, 1.06),
     ("cortical-bone", CORTICAL_BONE, 1.92),
+    ("composed-bone-lean", composed_bone(0.0), 1.0),
+    ("composed-bone-fat", composed_bone(1.0), 1.0),
 )
 COLUMNS = ("mineral-slope", "iodine-slope", *(name for name, _, _ in TISSUES))
 """HU per mg/cm3 of K2HPO4, HU per mg/cm3 of iodine, then HU of each tissue."""

@@ -35,6 +35,8 @@ class KnownBeam:
     """The beam of the nominal reference HU, whose reading defines density."""
     at_kvp: Callable[[float], Spectrum]
     """Same patient, another tube voltage, no tin."""
+    path_ratio: float
+    """Mineral slope in a body over that behind as much water on the axis."""
     steps: tuple[CorrectionStep, ...] = ()
     """Size, tube voltage and filter as they change the mineral slope."""
 
@@ -119,17 +121,23 @@ def known_beam(
         at_120kvp=look_up(120.0, False),
         anchor=model.anchor,
         at_kvp=lambda other: look_up(other, False),
+        path_ratio=1.0
+        if CorrectionName.BEAM_PATH in without
+        else constants.number("calibration.slope.beam_path_ratio"),
     )
 
     def slope(spectrum: Spectrum) -> float:
         return spectrum.slope_hu_per_mg_cm3
 
     table = f"mineral slope, {model.use.name} {model.use.version}"
+    path = constants["calibration.slope.beam_path_ratio"]
     by_size = size_ratio * known.by_size(slope) / slope(known.taken)
+    # the slope's own error is stated once, here
     by_kvp = kvp_ratio * math.hypot(relative, known.uncertain(slope) / slope(known.taken))
     steps = [
         CorrectionStep(CorrectionName.PATIENT_SIZE, size_ratio, "1", table, by_size),
         CorrectionStep(CorrectionName.TUBE_VOLTAGE, kvp_ratio, "1", table, by_kvp),
+        CorrectionStep(CorrectionName.BEAM_PATH, constants.number(path.id), "1", path.source, 0.0),
     ]
     if stated_tin:
         steps.append(CorrectionStep(CorrectionName.TIN_FILTER, tin_ratio, "1", table, 0.0))
@@ -164,24 +172,30 @@ def nominal_tissue(tissue: ReferenceTissue, beam: KnownBeam, enhanced: bool, con
 def marrow_correction_hu(beam: KnownBeam, constants: ClinicalConstants) -> tuple[float, float]:
     """What marrow adds to trabecular HU in this beam beyond what the mineral slope's change predicts, and its SD.
 
-    Density is what QCT reads in the anchor's beam, where HU = m0 + s0 * mineral = s0 * density (m0: marrow without
-    mineral). In another beam HU = m + s * mineral, so HU - (m - m0 * s / s0) = s * density. 0 in the anchor's beam.
+    Density is what QCT reads in the anchor's beam, where HU = s0 * density, whatever the bone is made of. In another
+    beam the same bone reads HU; HU - HU0 * s / s0 is to be taken off. Two models of the bone bracket zero: ICRU-44
+    marrow with K2HPO4 in it, and bone put together from apatite, collagen, fat and cells at body temperature. The
+    mean of both is taken, and they are as far apart as a rectangular distribution of that width allows.
     """
     row = constants.row("density.marrow_fat_fraction")
-    fat = row.number("mean")
+    fat, spread = row.number("mean"), row.number("standard_deviation")
+    amount, half = _marrow(beam.taken, beam.anchor, fat)
+    by_fat = _marrow(beam.taken, beam.anchor, fat + spread)[0] - amount
+    unknown = beam.uncertain(lambda s: _marrow(s, beam.anchor, fat)[0])
+    return amount, math.hypot(by_fat, half / math.sqrt(3.0), unknown)
 
-    def correction(spectrum: Spectrum, fat_fraction: float) -> float:
-        ratio = spectrum.slope_hu_per_mg_cm3 / beam.anchor.slope_hu_per_mg_cm3
-        return spectrum.marrow_hu(fat_fraction) - beam.anchor.marrow_hu(fat_fraction) * ratio
 
-    amount = correction(beam.taken, fat)
-    by_fat = correction(beam.taken, fat + row.number("standard_deviation")) - amount
-    by_model = constants.number("density.marrow_model_relative_uncertainty") * amount
-    return amount, math.hypot(by_fat, by_model, beam.uncertain(lambda s: correction(s, fat)))
+def _marrow(spectrum: Spectrum, anchor: Spectrum, fat_fraction: float) -> tuple[float, float]:
+    """Mean of the two models' corrections and half their difference, HU."""
+    ratio = spectrum.slope_hu_per_mg_cm3 / anchor.slope_hu_per_mg_cm3
+    mixed = spectrum.marrow_hu(fat_fraction) - ratio * anchor.marrow_hu(fat_fraction)
+    composed = spectrum.composed_bone_hu(fat_fraction) - ratio * anchor.composed_bone_hu(fat_fraction)
+    return (mixed + composed) / 2.0, abs(mixed - composed) / 2.0
 
 
 def to_120kvp(beam: KnownBeam, constants: ClinicalConstants) -> tuple[float, float]:
     """Gain and offset that bring trabecular HU to 120 kVp in the same patient: only the mineral part scales."""
     fat = constants.row("density.marrow_fat_fraction").number("mean")
     gain = beam.at_120kvp.slope_hu_per_mg_cm3 / beam.taken.slope_hu_per_mg_cm3
-    return gain, beam.at_120kvp.marrow_hu(fat) - gain * beam.taken.marrow_hu(fat)
+    here, there = (_marrow(spectrum, beam.anchor, fat)[0] for spectrum in (beam.taken, beam.at_120kvp))
+    return gain, there - gain * here

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, replace
+
 from trabecula.calibration.calibration import (
     Calibration,
     CalibrationMethod,
+    CorrectionName,
     CorrectionStep,
     DensityScale,
     ReferenceMeasurement,
@@ -12,6 +16,8 @@ from trabecula.calibration.calibration import (
 from trabecula.calibration.ground import in_force
 from trabecula.calibration.method import Scan
 from trabecula.calibration.model import Line
+from trabecula.calibration.phantom_fit import PhantomFit
+from trabecula.calibration.scale import scale_ratio
 from trabecula.outcome import Notice
 
 
@@ -62,3 +68,54 @@ def build_calibration(
         slice_standard_uncertainty_mg_cm3=slices.added_standard_uncertainty,
         corrections=(*ground.before, *steps, *ground.after),
     )
+
+
+@dataclass(frozen=True)
+class PhantomLine:
+    """A phantom's line as it holds for this patient, with the errors that its own fit does not know of."""
+
+    fit: PhantomFit
+    slope_relative_uncertainty: float
+    offset_uncertainty_hu: float
+    source: str
+    slope_ratio: float = 1.0
+    """Mineral slope in the patient over that in the phantom's own scan (body size)."""
+
+
+def build_from_phantom(
+    scan: Scan,
+    method: CalibrationMethod,
+    line: PhantomLine,
+    steps: tuple[CorrectionStep, ...] = (),
+    notices: tuple[Notice, ...] = (),
+) -> Calibration:
+    """Calibration by ``density = (HU - offset) / slope``, on the scale of the report.
+
+    An HA phantom is brought to K2HPO4 (or the other way) by the measured ratio of the two scales, as a step of its
+    own: the same HU is ``ratio`` times the HA density on the K2HPO4 scale, so the slope is divided by it.
+    """
+    fit = line.fit
+    slope = fit.slope_hu_per_mg_cm3 * line.slope_ratio
+    relative = math.hypot(line.slope_relative_uncertainty, math.sqrt(fit.slope_variance) / fit.slope_hu_per_mg_cm3)
+    wanted = DensityScale(scan.constants.text("calibration.scale"))
+    if fit.scale is not wanted:
+        known = scale_ratio(scan.ground.beam.kvp, scan.constants)
+        ratio = known.ratio if wanted is DensityScale.K2HPO4 else 1.0 / known.ratio
+        slope /= ratio
+        spread = known.standard_uncertainty / known.ratio * ratio
+        relative = math.hypot(relative, spread / ratio)
+        steps = (*steps, CorrectionStep(CorrectionName.SCALE, ratio, "1", known.source, spread))
+    offset_variance = fit.offset_variance_hu2 + line.offset_uncertainty_hu**2
+    # HU' = HU - offset, so its covariance with the slope has the other sign
+    covariance = -fit.slope_offset_covariance * slope / fit.slope_hu_per_mg_cm3
+    built = build_calibration(
+        scan,
+        method,
+        Line(1.0, -fit.offset_hu, 0.0, offset_variance, 0.0),
+        slope_hu_per_mg_cm3=slope,
+        slope_standard_uncertainty=relative * slope,
+        offset_slope_covariance=covariance,
+        steps=steps,
+        notices=notices,
+    )
+    return replace(built, model_name=line.source, model_version="")

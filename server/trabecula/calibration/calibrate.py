@@ -35,7 +35,7 @@ def calibrate(
     Refuses when the spectrum is outside the model's range or cannot be known, and when no method of the profile
     can calibrate the scan.
     """
-    findings = find_in_scan(volume, anatomy, constants, profile.site.without)
+    findings = find_in_scan(volume, anatomy, constants, profile.site.without, profile.phantoms)
     return calibrate_findings(findings, acquisition, model, constants, profile)
 
 

@@ -66,6 +66,7 @@ class CorrectionName(StrEnum):
     PATIENT_SIZE = "patient-size"
     TUBE_VOLTAGE = "tube-voltage"
     TIN_FILTER = "tin-filter"
+    BEAM_PATH = "beam-path"
     VIRTUAL_UNENHANCED = "virtual-unenhanced"
     CONTRAST = "contrast"
     MARROW = "marrow"

@@ -158,10 +158,10 @@ def bone_correction(
         return fitted
     amount, half_range = correction_hu(finding.phase, constants)
     iodine = beam.iodine_ratio()
-    spread = math.hypot(slope * constants.number("contrast.standard_uncertainty"), iodine * half_range)
-    source = constants["contrast.correction.portal_venous"].source
-    if finding.phase is Phase.ARTERIAL:
-        source = constants["contrast.correction.arterial"].source
+    kind = "arterial" if finding.phase is Phase.ARTERIAL else "portal_venous"
+    left_over = constants.row("contrast.standard_uncertainty").number(kind)
+    spread = math.hypot(slope * left_over, iodine * half_range)
+    source = constants[f"contrast.correction.{kind}"].source
     return CorrectionStep(CorrectionName.CONTRAST, iodine * amount, "HU", source, spread)
 
 

@@ -8,8 +8,10 @@ from types import MappingProxyType
 
 from trabecula.anatomy import Anatomy
 from trabecula.calibration.calibration import CorrectionName, ReferenceTissue
+from trabecula.calibration.certificates import PhantomCertificate
 from trabecula.calibration.organs import Organ, OrganSample, take_organs
 from trabecula.calibration.patient_size import PatientSize, water_equivalent_size
+from trabecula.calibration.rods import FoundRods, find_rods
 from trabecula.calibration.samples import Sample, averaging_mm, soft_tissue_noise_hu, take_samples
 from trabecula.calibration.sections import take_sections
 from trabecula.clinical import ClinicalConstants
@@ -28,6 +30,8 @@ class ScanFindings:
     """Standard deviation of one voxel in soft tissue."""
     averaging_mm: float | None = None
     """Foot-to-head thickness that reference values were averaged over."""
+    rods: FoundRods | None = None
+    """Rods of a phantom of the site under the body; None when none was looked for or found."""
 
 
 def find_in_scan(
@@ -35,10 +39,12 @@ def find_in_scan(
     anatomy: Anatomy,
     constants: ClinicalConstants,
     without: frozenset[CorrectionName] = frozenset(),
+    phantoms: tuple[PhantomCertificate, ...] = (),
 ) -> ScanFindings:
     """Measure a scan once, for whichever method will calibrate it.
 
-    ``without`` switches averaging by noise and completion of a cut body off.
+    ``without`` switches averaging by noise and completion of a cut body off; rods are looked for when the site has
+    ``phantoms``.
     """
     sections = take_sections(volume, anatomy, constants)
     noise_hu = soft_tissue_noise_hu(sections)
@@ -50,4 +56,5 @@ def find_in_scan(
         organs=MappingProxyType(take_organs(sections, constants)),
         noise_hu=noise_hu,
         averaging_mm=thickness_mm,
+        rods=find_rods(volume, anatomy, phantoms, constants) if phantoms else None,
     )

@@ -26,7 +26,7 @@ class HuOnly:
             scan,
             self.method,
             scan.model.fit(specification(scan.constants)),
-            slope_hu_per_mg_cm3=beam.taken.slope_hu_per_mg_cm3,
+            slope_hu_per_mg_cm3=beam.path_ratio * beam.taken.slope_hu_per_mg_cm3,
             slope_standard_uncertainty=beam.taken.slope_standard_uncertainty,
             slope_size_standard_uncertainty=beam.by_size(lambda s: s.slope_hu_per_mg_cm3),
             steps=beam.steps,

@@ -29,8 +29,9 @@ DoubleArray = npt.NDArray[np.float64]
 _PROVIDER: Final = "CPUExecutionProvider"  # double precision on a handful of numbers: no accelerator is of use
 _MINERAL, _IODINE = "mineral-slope", "iodine-slope"
 _RED, _YELLOW = "red-marrow", "yellow-marrow"
+_LEAN, _FAT = "composed-bone-lean", "composed-bone-fat"
 _TISSUES: Final = tuple(tissue for tissue in ReferenceTissue if tissue is not ReferenceTissue.OUTSIDE_AIR)
-_COLUMNS: Final = frozenset({_MINERAL, _IODINE, _RED, _YELLOW, *_TISSUES})
+_COLUMNS: Final = frozenset({_MINERAL, _IODINE, _RED, _YELLOW, _LEAN, _FAT, *_TISSUES})
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,17 @@ class Spectrum:
     red_marrow_hu: float
     yellow_marrow_hu: float
 
+    lean_bone_hu: float
+    fat_bone_hu: float
+    """Trabecular bone of some 100 mg/cm3 put together from apatite, collagen, and marrow without fat or all fat."""
+
     def marrow_hu(self, fat_fraction: float) -> float:
+        """Marrow without mineral, ICRU-44's red and yellow mixed."""
         return (1.0 - fat_fraction) * self.red_marrow_hu + fat_fraction * self.yellow_marrow_hu
+
+    def composed_bone_hu(self, fat_fraction: float) -> float:
+        """Trabecular bone put together from its parts at body temperature."""
+        return (1.0 - fat_fraction) * self.lean_bone_hu + fat_fraction * self.fat_bone_hu
 
 
 @dataclass(frozen=True)
@@ -204,4 +214,13 @@ def _look_up(
     )
     row = {name: float(value) for name, value in zip(columns, values, strict=True)}
     tissues = MappingProxyType({tissue: row[tissue.value] for tissue in _TISSUES})
-    return Spectrum(row[_MINERAL], float(slope_uncertainty), row[_IODINE], tissues, row[_RED], row[_YELLOW])
+    return Spectrum(
+        row[_MINERAL],
+        float(slope_uncertainty),
+        row[_IODINE],
+        tissues,
+        row[_RED],
+        row[_YELLOW],
+        row[_LEAN],
+        row[_FAT],
+    )

@@ -53,7 +53,7 @@ class Phantomless:
             scan,
             self.method,
             line,
-            slope_hu_per_mg_cm3=beam.taken.slope_hu_per_mg_cm3,
+            slope_hu_per_mg_cm3=beam.path_ratio * beam.taken.slope_hu_per_mg_cm3,
             slope_standard_uncertainty=math.hypot(
                 beam.taken.slope_standard_uncertainty, beam.uncertain(lambda s: s.slope_hu_per_mg_cm3)
             ),

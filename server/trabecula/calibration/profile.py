@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trabecula.calibration.asynchronous import Asynchronous
+from trabecula.calibration.certificates import PhantomCertificate
 from trabecula.calibration.hu_only import HuOnly
 from trabecula.calibration.phantomless import Phantomless
 from trabecula.calibration.site import NO_SITE, SiteCorrections
+from trabecula.calibration.synchronous import SynchronousPhantom
 
-Method = Phantomless | HuOnly
+Method = SynchronousPhantom | Asynchronous | Phantomless | HuOnly
 """The closed set of :class:`trabecula.calibration.method.Calibrator` values."""
 
 
@@ -18,6 +21,8 @@ class CalibrationProfile:
 
     methods: tuple[Method, ...] = (Phantomless(), HuOnly())
     site: SiteCorrections = NO_SITE
+    phantoms: tuple[PhantomCertificate, ...] = ()
+    """Specimens that may lie under a patient; rods are looked for only where there are any."""
     name: str = "default"
 
 

@@ -163,6 +163,7 @@ class CorrectionName(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CORRECTION_NAME_SLICE_THICKNESS: _ClassVar[CorrectionName]
     CORRECTION_NAME_DRIFT: _ClassVar[CorrectionName]
     CORRECTION_NAME_SCALE: _ClassVar[CorrectionName]
+    CORRECTION_NAME_BEAM_PATH: _ClassVar[CorrectionName]
 
 class Category(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -292,6 +293,7 @@ CORRECTION_NAME_KERNEL: CorrectionName
 CORRECTION_NAME_SLICE_THICKNESS: CorrectionName
 CORRECTION_NAME_DRIFT: CorrectionName
 CORRECTION_NAME_SCALE: CorrectionName
+CORRECTION_NAME_BEAM_PATH: CorrectionName
 CATEGORY_UNSPECIFIED: Category
 CATEGORY_OSTEOPOROSIS_RANGE: Category
 CATEGORY_LOW_BONE_DENSITY_RANGE: Category

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from trabecula.anatomy import Level
-from trabecula.assessment.assessment import Assessment, Category, Confidence, Driver
+from trabecula.assessment.assessment import (
+    Assessment,
+    Category,
+    Confidence,
+    Driver,
+    Finding,
+    ReadingKind,
+    Tier,
+)
 from trabecula.bone.vertebra import ExclusionReason
 from trabecula.calibration.calibration import CalibrationMethod, CorrectionName, ReferenceTissue
 from trabecula.patient import PatientContext, Sex
@@ -76,6 +84,7 @@ CORRECTIONS: Final[dict[CorrectionName, str]] = {
     CorrectionName.PATIENT_SIZE: "Patient size",
     CorrectionName.TUBE_VOLTAGE: "Tube voltage",
     CorrectionName.TIN_FILTER: "Tin filter",
+    CorrectionName.BEAM_PATH: "Beam path through a body",
     CorrectionName.VIRTUAL_UNENHANCED: "Virtual unenhanced image",
     CorrectionName.CONTRAST: "Contrast medium",
     CorrectionName.MARROW: "Marrow fat at this tube voltage",
@@ -83,6 +92,23 @@ CORRECTIONS: Final[dict[CorrectionName, str]] = {
     CorrectionName.SLICE_THICKNESS: "Slice thickness",
     CorrectionName.DRIFT: "Scanner drift",
     CorrectionName.SCALE: "Density scale",
+}
+TIERS: Final[dict[Tier, str]] = {
+    Tier.HU_PRE_SCREEN: "Pre-screen by HU.",
+    Tier.PHANTOMLESS_QUANTIFICATION: "Phantomless quantification.",
+    Tier.GOLD_STANDARD_CONFIRMATION: "Confirmation by a gold standard.",
+}
+FINDINGS: Final[dict[Finding, str]] = {
+    Finding.BEYOND_CUTOFF: "beyond the cut-off",
+    Finding.WITHIN_CUTOFF: "not beyond the cut-off",
+    Finding.UNDECIDED: "undecided",
+    Finding.NO_CUTOFF: "no cut-off",
+    Finding.NOT_COMPARED: "not compared",
+}
+READINGS: Final[dict[ReadingKind, str]] = {
+    ReadingKind.LUMBAR_EQUIVALENT: "as lumbar equivalent",
+    ReadingKind.DIRECT: "by its own level",
+    ReadingKind.UNCORRECTED: "as if it were lumbar",
 }
 CONTEXT: Final[dict[str, str]] = {
     "age_years": "age",
@@ -105,6 +131,11 @@ def headline(assessment: Assessment | None) -> str:
         first, *others = (CATEGORY_NOUNS[category] for category in assessment.between)
         return f"Indeterminate: between {first} and {' and '.join(others)}"
     return HEADLINES[assessment.category]
+
+
+def ranges(found: tuple[Category, ...]) -> str:
+    """Ranges that a density may lie in; a dash where none is named."""
+    return " or ".join(CATEGORY_NOUNS[category] for category in found) or DASH
 
 
 def number(value: float | None, digits: int = 1) -> str:
