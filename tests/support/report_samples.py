@@ -18,7 +18,22 @@ from trabecula.anatomy import (
     VertebraPart,
     vertebra_label,
 )
-from trabecula.assessment.assessment import Assessment, Category, Confidence, Driver, Recommendation
+from trabecula.assessment.assessment import (
+    Assessment,
+    Category,
+    Confidence,
+    Contribution,
+    Driver,
+    Finding,
+    JointAssessment,
+    JointPattern,
+    LevelReading,
+    ReadingKind,
+    Recommendation,
+    RuleFact,
+    Tier,
+    TierResult,
+)
 from trabecula.bone.vertebra import ExclusionReason, TrabecularRoi
 from trabecula.calibration.calibration import (
     Calibration,
@@ -42,6 +57,7 @@ from trabecula.imaging.study import (
 from trabecula.outcome import Notice, Refusal, RefusalCode, Severity, Stage
 from trabecula.patient import PatientContext, Sex
 from trabecula.report import SCHEMA_VERSION, Evidence, ReportStatus, Screening, ScreeningReport
+from trabecula.second_reader.reading import Agreement, LevelScore, ReferenceStandard, SecondReading
 
 STUDY_UID = "1.2.826.0.1.3680043.8.498.11788205173652842197349876612340001"
 SERIES_UID = "1.2.826.0.1.3680043.8.498.11788205173652842197349876612340002"
@@ -244,7 +260,102 @@ def assessment() -> Assessment:
         confidence_reasons=("Aortic blood was rejected as a calibration reference.", "L2 is fractured."),
         unknown_context=("glucocorticoids", "prior_fragility_fracture"),
         density_cutoffs_mg_cm3=(80.0, 120.0),
+        profile="cn-2024-1.0.0",
+        readings=readings(),
+        tiers=(
+            TierResult(Tier.HU_PRE_SCREEN, "below-balanced-line", "116 HU, between 110 and 135 HU.", 115.6, "HU"),
+            TierResult(
+                Tier.PHANTOMLESS_QUANTIFICATION, "low-bone-density-range", "88 ± 5 mg/cm3 K2HPO4.", 88.1, "mg/cm3"
+            ),
+            TierResult(Tier.GOLD_STANDARD_CONFIRMATION, "advised", "Advised: DXA.", None, None),
+        ),
+        joint=JointAssessment(
+            JointPattern.BONE_ALONE,
+            "Bone density lies beyond a cut-off on this scan, no muscle value does.",
+            (
+                Contribution(
+                    "bone",
+                    "density-range",
+                    Finding.BEYOND_CUTOFF,
+                    "Density in the low range",
+                    88.1,
+                    "mg/cm3",
+                    120.0,
+                    "levels.lumbar",
+                    True,
+                ),
+                Contribution(
+                    "muscle",
+                    "imat",
+                    Finding.NOT_COMPARED,
+                    "Intermuscular fat not compared",
+                    6.1,
+                    "cm2",
+                    None,
+                    "composition.window.muscle",
+                    False,
+                ),
+                Contribution(
+                    "fat",
+                    "visceral-fat",
+                    Finding.NO_CUTOFF,
+                    "Visceral fat at T12 is 88.7 cm2",
+                    88.7,
+                    "cm2",
+                    None,
+                    "composition.window.fat",
+                    False,
+                ),
+            ),
+        ),
     )
+
+
+def readings() -> tuple[LevelReading, ...]:
+    """T12 in both ways, and the lumbar equivalent that decides."""
+    low = (Category.LOW_BONE_DENSITY_RANGE,)
+    hu_li = ("Hu N, lower thoracic vBMD", False)
+    return (
+        LevelReading((Level.T12,), ReadingKind.DIRECT, "levels.lower-thoracic", 95.3, 5.5, 91.0, 128.0,
+                     (Category.OSTEOPOROSIS_RANGE, *low), False, *hu_li),
+        LevelReading((Level.T12,), ReadingKind.LUMBAR_EQUIVALENT, "levels.lower-thoracic", 84.6, 9.0, 80.0, 120.0,
+                     (Category.OSTEOPOROSIS_RANGE, *low), False, *hu_li),
+        LevelReading((Level.L1,), ReadingKind.LUMBAR_EQUIVALENT, "levels.lumbar", 88.1, 5.3, 80.0, 120.0,
+                     low, True, "Cheng 2020 QIMS 10:2066-2077", True),
+    )  # fmt: skip
+
+
+def second_readings() -> tuple[SecondReading, ...]:
+    """One second reader that disagrees, and one that was not asked."""
+    asked = SecondReading(
+        model_name="second-reader-example",
+        model_version="1.0.0",
+        sha256="d" * 64,
+        provider="CPUExecutionProvider",
+        question="trabecular density of L1 and L2 below 80 mg/cm3 (K2HPO4)",
+        reference_standard=ReferenceStandard.SIMULATION,
+        reference_definition="Density of the digital phantom.",
+        cut_off=0.5,
+        scores=(LevelScore(Level.L1, 0.71),),
+        score=0.71,
+        positive=True,
+        agreement=Agreement.DISAGREES,
+        statement="Second reader second-reader-example 1.0.0 answers yes; the measurement does not agree.",
+        not_read_because=None,
+        limits="Example trained on simulated images only. Not for clinical use.",
+    )
+    silent = replace(
+        asked,
+        model_name="another-reader",
+        reference_standard=ReferenceStandard.DXA,
+        scores=(),
+        score=None,
+        positive=None,
+        agreement=Agreement.NOT_READ,
+        statement="Second reader another-reader 1.0.0 was not asked: contrast medium was given.",
+        not_read_because="contrast medium was given",
+    )
+    return (asked, silent)
 
 
 def recommendations() -> tuple[Recommendation, ...]:
@@ -257,6 +368,10 @@ def recommendations() -> tuple[Recommendation, ...]:
             because=("category low-bone-density-range", "no DXA known"),
             citation="Chinese consensus on QCT, Quant Imaging Med Surg 2020;10:2066-2077",
             verified=True,
+            plan_definition="https://trabecula.example/fhir/PlanDefinition/confirm-low-range|1.0.0",
+            activity_definition="https://trabecula.example/fhir/ActivityDefinition/dxa-confirmation|1.0.0",
+            condition="parameter.where(name = 'category').value = 'low-bone-density-range'",
+            facts=(RuleFact("category", "low-bone-density-range", "density in the low bone density range"),),
         ),
         Recommendation(
             rule_id="fracture-grade2",
@@ -322,6 +437,7 @@ def reported() -> ScreeningReport:
             "Cannot be used to rule out low bone mineral density.",
             "Not a DXA T-score and not comparable to one.",
         ),
+        second_readings=second_readings(),
     )
 
 
@@ -384,6 +500,11 @@ def not_classified() -> ScreeningReport:
             statement="Density ranges are not defined for pre-menopausal women under 50.",
             drivers=(),
             density_cutoffs_mg_cm3=(),
+            readings=tuple(
+                replace(each, osteoporosis_below_mg_cm3=None, low_below_mg_cm3=None, ranges=()) for each in readings()
+            ),
+            tiers=(),
+            joint=None,
         ),
         recommendations=(),
     )

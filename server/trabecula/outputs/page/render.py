@@ -64,6 +64,14 @@ def _environment() -> Environment:
         patient=words.patient,
         by_domain=words.by_domain,
         unknown_context=words.unknown_context,
+        ranges=words.ranges,
     )
-    environment.globals.update(TISSUES=words.TISSUES, METHODS=words.METHODS, CONFIDENCE=words.CONFIDENCE)
+    environment.globals.update(
+        TISSUES=words.TISSUES,
+        METHODS=words.METHODS,
+        CONFIDENCE=words.CONFIDENCE,
+        TIERS=words.TIERS,
+        FINDINGS=words.FINDINGS,
+        READINGS=words.READINGS,
+    )
     return environment
