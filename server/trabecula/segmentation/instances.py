@@ -19,7 +19,7 @@ from trabecula.imaging.study import CtVolume
 from trabecula.segmentation.bundle import DISC, VERTEBRA_BODY
 from trabecula.segmentation.column import Column, disc_pattern, sample
 from trabecula.segmentation.predict import Prediction
-from trabecula.segmentation.resample import Grid
+from trabecula.segmentation.resample import Grid, top_channel
 from trabecula.segmentation.settings import ColumnSettings
 
 _INNER_MM = 11.0
@@ -85,7 +85,7 @@ def _model_profile(prediction: Prediction, places: FloatArray) -> tuple[FloatArr
     dips = _peaks(-_mean_of(prediction, places, VERTEBRA_BODY))
     discs = _peaks(_mean_of(prediction, places, DISC))
     evidence = (dips + discs) / 2 if discs.any() else dips
-    top = prediction.probability.argmax(axis=0) == prediction.channels.index(VERTEBRA_BODY)
+    top = top_channel(prediction.probability) == prediction.channels.index(VERTEBRA_BODY)
     share = sample(top.astype(np.float32), prediction.grid, places).mean(axis=1)
     return evidence, np.asarray(share, dtype=np.float64)
 

@@ -7,7 +7,6 @@ their body, spinous processes below it, by as much as a whole vertebra in the mi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +81,7 @@ class Chain:
 
 
 def voted_numbers(prediction: Prediction, index: npt.NDArray[np.intp], chain: Chain) -> npt.NDArray[np.intp]:
-    """Number of the vertebra to which each of (N, 3) bone voxels of a prediction belongs, as :meth:`Chain.number_at`."""
+    """Number of the vertebra that each of (N, 3) bone voxels of a prediction belongs to, as :meth:`Chain.number_at`."""
     if len(index) == 0:
         return np.zeros(0, dtype=np.intp)
     points = prediction.grid.to_mm(index)

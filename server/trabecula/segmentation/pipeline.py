@@ -41,6 +41,7 @@ from trabecula.segmentation.predict import Prediction, Predictor
 from trabecula.segmentation.resample import Grid, Triple, resample_hu, scan_directions
 from trabecula.segmentation.ribs import rib_volumes_mm3
 from trabecula.segmentation.settings import FINE_LEVELS, FineBoxSettings, SegmentationSettings
+from trabecula.segmentation.soft_tissue import with_wall_tissues
 from trabecula.segmentation.vertebrae import cut_planes, keep_vertebrae
 
 _COARSE_SHARE = (0.05, 0.45)
@@ -86,6 +87,7 @@ def segment_with(
     if refusal is not None:
         return refusal
     progress(Stage.SEGMENTATION, _FINE_SHARE[1])
+    coarse = with_wall_tissues(coarse, hu[box], settings.soft_tissue)
     anatomy = _assemble(volume, body, grid, coarse, fine, spine, settings)
     progress(Stage.SEGMENTATION, 1.0)
     return replace(anatomy, models=models)

@@ -181,7 +181,31 @@ class BodySettings:
     limb_fraction: float = 0.03
     """Separate objects above this fraction of the trunk's volume (arms) count as body too."""
     metal_hu: float = 2500.0
+    known_metal_hu: float = 1000.0
+    """The same where a model sees metal or cement."""
+    fat_below_hu: float = 20.0
+    """Denser voxels in the subcutaneous fat are skin or vessel; far enough from fat that noise seldom gets there."""
+    muscle_above_hu: float = -70.0
+    """Lighter voxels in muscle are fat between its fibres."""
     metal_min_volume_mm3: float = 8.0
+
+
+@dataclass(frozen=True)
+class SoftTissueSettings:
+    """How muscle and fat of the wall are told apart on the coarse grid, for models that do not.
+
+    Not clinical constants: these labels say where a compartment is; areas and their windows are composition's.
+    """
+
+    muscle_hu: tuple[float, float] = (-20.0, 150.0)
+    fat_hu: tuple[float, float] = (-190.0, -30.0)
+    skin_mm: float = 6.0
+    """Soft tissue nearer to the surface is skin."""
+    least_muscle_mm3: float = 2000.0
+    muscle_reach_mm: float = 40.0
+    """Muscle further than this from bone and cavity (gland of the breast, arms) is not the trunk's."""
+    fascia_mm: float = 14.0
+    """Gaps of muscle and bone up to twice as wide are bridged by fascia."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +228,7 @@ class SegmentationSettings:
     column: ColumnSettings = field(default_factory=ColumnSettings)
     levels: LevelSettings = field(default_factory=LevelSettings)
     body: BodySettings = field(default_factory=BodySettings)
+    soft_tissue: SoftTissueSettings = field(default_factory=SoftTissueSettings)
     fine_box: FineBoxSettings = field(default_factory=FineBoxSettings)
     wanted_levels: tuple[Level, ...] = CLINICAL_LEVELS
     """With none of these in view the study is refused (``level-not-in-view``)."""

@@ -15,7 +15,7 @@ from trabecula.segmentation.column import Column
 from trabecula.segmentation.instances import Segment
 from trabecula.segmentation.ownership import Chain, voted_numbers
 from trabecula.segmentation.predict import Prediction
-from trabecula.segmentation.resample import Grid
+from trabecula.segmentation.resample import Grid, top_channel
 from trabecula.segmentation.session import FloatVolume
 from trabecula.segmentation.settings import ColumnSettings
 
@@ -46,6 +46,25 @@ class CutPlanes:
         for point, normal in zip(self.points, self.normals, strict=True):
             below += (points @ normal) < float(point @ normal)
         return below
+
+    def heights_mm(self, grid: Grid) -> list[FloatArray]:
+        """(J, I) height of each plane over the columns of a grid; the planes lie across the grid's first axis."""
+        j, i = (grid.start_mm[axis] + np.arange(grid.shape[axis]) * grid.spacing_mm[axis] for axis in (1, 2))
+        return [
+            np.asarray((float(point @ normal) - normal[1] * j[:, None] - normal[2] * i[None, :]) / normal[0])
+            for point, normal in zip(self.points, self.normals, strict=True)
+        ]
+
+    def segments_at(self, height_mm: float, heights: Sequence[FloatArray]) -> npt.NDArray[np.int16]:
+        """(J, I) numbers of :meth:`segment_of` in one slice of the grid for which the planes' heights were taken."""
+        shape = heights[0].shape if heights else (0, 0)
+        out = np.full(shape, -1 if self.above_first else 0, dtype=np.int16)
+        for plane in heights:
+            if height_mm < plane.min():
+                out += 1
+            elif height_mm < plane.max():
+                out += height_mm < plane
+        return out
 
     def distance_mm(self, points: FloatArray) -> FloatArray:
         """Distance of each of (N, 3) points in scan mm from the nearest plane."""
@@ -83,7 +102,7 @@ def keep_vertebrae(
     grid = prediction.grid
     probability = prediction.probability.copy()
     _drop_stray_discs(probability, prediction, planes, settings)
-    top = _argmax(probability)
+    top = top_channel(probability)
     body = top == prediction.channels.index(VERTEBRA_BODY)
     bodies = _bodies(body, prediction, chain, planes, settings)
     posterior = _channel_mask(top, prediction.channels, VERTEBRA_POSTERIOR)
@@ -168,16 +187,6 @@ def _near(mask: npt.NDArray[np.bool_], grid: Grid, column: Column, radius_mm: fl
     index = np.argwhere(mask)
     if len(index):
         out[tuple(index[column.distance_mm(grid.to_mm(index)) <= radius_mm].T)] = True
-    return out
-
-
-def _argmax(values: FloatVolume) -> npt.NDArray[np.uint8]:
-    """``values.argmax(axis=0)``, several times faster for few channels."""
-    best = values[0].copy()
-    out = np.zeros(best.shape, dtype=np.uint8)
-    for n in range(1, len(values)):
-        out[values[n] > best] = n
-        np.maximum(best, values[n], out=best)
     return out
 
 

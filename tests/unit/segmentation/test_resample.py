@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from trabecula.geometry import Geometry
 from trabecula.imaging.study import CtVolume
-from trabecula.segmentation.resample import Grid, interpolate_slabs, linear_weights, nearest_labels, resample_hu
+from trabecula.segmentation.resample import (
+    Grid,
+    interpolate_slabs,
+    linear_weights,
+    nearest_labels,
+    resample_hu,
+    top_channel,
+)
 
 spacings = st.floats(0.5, 5.0)
 triples = st.tuples(spacings, spacings, spacings)
@@ -83,28 +91,51 @@ def test_padding_far_below_air_is_taken_for_air():
     assert (resample_hu(volume, Grid.of_scan(volume.geometry)) == -1024).all()
 
 
-@given(shapes, triples)
-@settings(max_examples=30, deadline=None)
-def test_probabilities_still_sum_to_one_between_voxels(shape, wanted):
+@given(shapes, triples, st.sampled_from([0.05, 0.3, 3.0]), st.sampled_from([(), (2,), (1, 5)]))
+@settings(max_examples=40, deadline=None)
+def test_the_likeliest_channel_is_that_of_linear_interpolation(shape, wanted, evenness, left_out):
+    """Channels that cannot win are skipped slab by slab; no label may change by it."""
     rng = np.random.default_rng(0)
-    probability = rng.dirichlet((1, 1, 1), shape).transpose(3, 0, 1, 2).astype(np.float32)
+    names = rng.dirichlet([evenness] * 8, shape).transpose(3, 0, 1, 2).astype(np.float32)
     source = Grid(shape, (0, 0, 0), (2.0, 2.0, 2.0))
     target = source.covering(wanted)
+    rows = np.array([n for n in range(8) if n not in left_out])
+    places = source.to_index(target.to_mm(np.moveaxis(np.indices(target.shape), 0, -1)))
+    index = np.moveaxis(np.clip(places, 0, np.array(shape) - 1), -1, 0)
+    full = np.stack([ndimage.map_coordinates(names[n].astype(float), index, order=1) for n in rows])
     seen = 0
-    for planes, values in interpolate_slabs(probability, source, target, slab=3):
-        assert np.allclose(values.sum(axis=0), 1.0, atol=1e-5)
+    for planes, used, values in interpolate_slabs(names, source, target, rows, slab=3):
+        told = np.searchsorted(rows, used[top_channel(values)])
+        best = full[:, planes].max(axis=0)
+        assert np.allclose(np.take_along_axis(full[:, planes], told[None], axis=0)[0], best, atol=1e-5)
+        assert np.allclose(values, full[np.searchsorted(rows, used), planes], atol=1e-5)
         seen += planes.stop - planes.start
     assert seen == target.shape[0]
 
 
+def test_channels_that_are_elsewhere_are_not_interpolated():
+    values = np.zeros((2, 12, 3, 3), dtype=np.float32)
+    values[0, :6], values[1, 6:] = 1.0, 1.0
+    source = Grid((12, 3, 3), (0, 0, 0), (1.0, 1.0, 1.0))
+    used = [list(used) for _, used, _ in interpolate_slabs(values, source, source, slab=3)]
+    assert used == [[0], [0, 1], [1], [1]]
+
+
 def test_interpolation_is_linear_in_every_axis():
-    source = Grid((3, 4, 5), (0, 0, 0), (2.0, 2.0, 2.0))
-    k, j, i = np.indices(source.shape)
-    values = (k + 10 * j + 100 * i).astype(np.float32)[None]
-    target = Grid((5, 7, 9), (0, 0, 0), (1.0, 1.0, 1.0))
-    found = np.concatenate([v[0] for _, v in interpolate_slabs(values, source, target)])
+    k, j, i = np.indices((4, 5, 6))
+    ramp = (k + 10.0 * j + 100.0 * i) / 1000
+    source = Grid((4, 5, 6), (0, 0, 0), (1.0, 1.0, 1.0))
+    target = Grid((7, 9, 11), (0, 0, 0), (0.5, 0.5, 0.5))
+    values = np.stack((ramp, 1 - ramp)).astype(np.float32)
+    found = np.concatenate([v[list(used).index(1)] for _, used, v in interpolate_slabs(values, source, target)])
     k, j, i = np.indices(target.shape)
-    assert np.allclose(found, (k + 10 * j + 100 * i) / 2)
+    assert np.allclose(found, 1 - (k + 10 * j + 100 * i) / 2000, atol=1e-6)
+
+
+@given(st.integers(1, 9), st.integers(0, 1000))
+def test_top_channel_is_argmax(channels, seed):
+    values = np.random.default_rng(seed).random((channels, 3, 4, 5)).astype(np.float32)
+    assert (top_channel(values) == values.argmax(axis=0)).all()
 
 
 def test_nearest_labels_come_from_the_nearest_voxel_and_go_on_beyond_the_rim():
