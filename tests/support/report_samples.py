@@ -651,5 +651,5 @@ def screening(report: ScreeningReport | None = None) -> Screening:
     if result.status is ReportStatus.REFUSED:
         return Screening(result, Evidence((), None))
     volume, anatomy = volume_and_anatomy()
-    views = build_views(volume, anatomy, result.vertebrae, lambda k: tissue(anatomy, k))
+    views = build_views(volume, anatomy, result.vertebrae, {k: tissue(anatomy, k) for k in BODY_TOP_K.values()})
     return Screening(result, Evidence(views, anatomy))

@@ -11,6 +11,7 @@ from trabecula.outputs.r4.observations import (
     lumbar_observation,
     mean_observation,
     quality_observation,
+    second_reader_observation,
     vertebra_observation,
 )
 from trabecula.outputs.r4.origin import device, imaging_study, provenance
@@ -36,7 +37,8 @@ def to_bundle(report: ScreeningReport, options: FhirOptions | None = None) -> Js
     mean = mean_observation(filing, _used(report, vertebrae))
     lumbar = [] if report.density is None else [lumbar_observation(filing, mean)]
     composition = [composition_observation(filing, level) for level in report.composition]
-    results = [mean, *lumbar, *vertebrae, *composition, quality_observation(filing)]
+    second = [second_reader_observation(filing, reading) for reading in report.second_readings]
+    results = [mean, *lumbar, *vertebrae, *composition, *second, quality_observation(filing)]
     risk = [] if report.assessment is None else [risk_assessment(filing, report.assessment, [*lumbar, *composition])]
     summary = diagnostic_report(filing, results, risk[0] if risk else None)
     due = [item for item in report.recommendations if item.action == DXA_ACTION]

@@ -45,6 +45,8 @@ class ProjectSystem(StrEnum):
     STATUS = "ct-screening-status"
     REFUSAL = "ct-screening-refusal"
     NOTICE = "ct-screening-notice"
+    ACTION = "ct-bone-action"
+    FACT = "ct-bone-fact"
 
 
 class Metric(StrEnum):
@@ -82,6 +84,14 @@ class Metric(StrEnum):
     SAT_AREA = "sat-area"
     VAT_AREA = "vat-area"
     VAT_SAT_RATIO = "vat-sat-ratio"
+    MISSING_AREA = "missing-area"
+    PARASPINAL_INDEX = "paraspinal-index"
+    FAT_BY_SHARE = "muscle-fat-by-share"
+    LEAN_ATTENUATION = "lean-muscle-attenuation"
+    DIRECT_READING = "direct-reading"
+    SECOND_READER = "second-reader-score"
+    SECOND_READER_CUTOFF = "second-reader-cut-off"
+    SECOND_READER_AGREEMENT = "second-reader-agreement"
     QUALITY = "screening-quality"
     REFUSAL = "refusal"
     NOTICE = "notice"
@@ -120,6 +130,14 @@ METRIC_DISPLAY: Final[dict[Metric, str]] = {
     Metric.SAT_AREA: "Subcutaneous fat area",
     Metric.VAT_AREA: "Visceral fat area",
     Metric.VAT_SAT_RATIO: "Ratio of visceral to subcutaneous fat area",
+    Metric.MISSING_AREA: "Estimated area of the body outside the field of view",
+    Metric.PARASPINAL_INDEX: "Paraspinal muscle area over height squared",
+    Metric.FAT_BY_SHARE: "Fat inside the muscle compartment, mixed pixels counted by their share",
+    Metric.LEAN_ATTENUATION: "Attenuation of muscle with the fat inside it taken out",
+    Metric.DIRECT_READING: "Range by the cut-offs of the level itself",
+    Metric.SECOND_READER: "Score of an end-to-end model beside the measurement",
+    Metric.SECOND_READER_CUTOFF: "Cut-off of the end-to-end model",
+    Metric.SECOND_READER_AGREEMENT: "How the end-to-end model stands to the measurement",
     Metric.QUALITY: "Outcome and quality of the screening",
     Metric.REFUSAL: "Reason for refusing the study",
     Metric.NOTICE: "Warning that goes with the result",
@@ -154,6 +172,9 @@ STANDARD_CODES: Final[dict[Metric, tuple[str, str, str]]] = {
     Metric.IMAT_AREA: (SCT, "42798000", "Area"),
     Metric.SAT_AREA: (SCT, "42798000", "Area"),
     Metric.VAT_AREA: (SCT, "42798000", "Area"),
+    Metric.FAT_BY_SHARE: (SCT, "42798000", "Area"),
+    Metric.MISSING_AREA: (SCT, "42798000", "Area"),
+    Metric.LEAN_ATTENUATION: (DCM, "112031", "Attenuation Coefficient"),
 }
 """A standard coding that may stand beside the project's own."""
 
@@ -209,6 +230,8 @@ CT_MODALITY: Final = coding(DCM, "CT", "Computed Tomography")
 AI_DEVICE: Final = concept(coding(AI_DEVICE_TYPE, "Artificial-Intelligence", "All kinds of Artificial Intelligence"))
 AUTHOR: Final = concept(coding(PARTICIPANT_TYPE, "author", "Author"))
 CREATE: Final = concept(coding(DATA_OPERATION, "CREATE", "create"))
+POSITIVE: Final = coding(INTERPRETATION, "POS", "Positive")
+NEGATIVE: Final = coding(INTERPRETATION, "NEG", "Negative")
 NOT_PERFORMED: Final = coding(DATA_ABSENT, "not-performed", "Not Performed")
 UNKNOWN: Final = coding(DATA_ABSENT, "unknown", "Unknown")
 

@@ -28,6 +28,11 @@ def risk_assessment(filing: Filing, assessment: Assessment, basis: Sequence[Json
     notes = [f"Confidence {assessment.confidence.value}.", *assessment.confidence_reasons]
     if unknown:
         notes.append(f"Not known: {unknown}.")
+    notes.extend(f"{step.tier.value}: {step.statement}" for step in assessment.tiers)
+    if assessment.joint is not None:
+        notes.append(assessment.joint.statement)
+    if assessment.profile:
+        notes.append(f"Level profile {assessment.profile}.")
     return {
         **filing.head("RiskAssessment", "study"),
         "status": "preliminary",
@@ -113,6 +118,7 @@ def dxa_request(filing: Filing, due: Sequence[Recommendation], report: Json) -> 
     """One draft proposal for a person to turn into an order, with the reasons of every rule that asks for it."""
     return {
         **filing.head("ServiceRequest", DXA_ACTION),
+        **_instantiates(filing, due),
         "status": "draft",
         "intent": "proposal",
         "category": [codes.IMAGING_ORDER],
@@ -123,6 +129,12 @@ def dxa_request(filing: Filing, due: Sequence[Recommendation], report: Json) -> 
         "reasonReference": [resource_reference(report)],
         "note": [{"text": _reason(recommendation)} for recommendation in due],
     }
+
+
+def _instantiates(filing: Filing, due: Sequence[Recommendation]) -> Json:
+    """The rules that ask for it, below the site's own base."""
+    plans = [filing.canonical(item.plan_definition) for item in due if item.plan_definition]
+    return {"instantiatesCanonical": list(dict.fromkeys(plans))} if plans else {}
 
 
 def _reason(recommendation: Recommendation) -> str:

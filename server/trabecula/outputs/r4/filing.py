@@ -51,6 +51,10 @@ class Filing:
         """Address of a project code system."""
         return f"{self.options.base_url.rstrip('/')}/CodeSystem/{system.value}"
 
+    def canonical(self, address: str) -> str:
+        """A project artefact's canonical address below the site's base."""
+        return address.replace(FhirOptions.base_url, self.options.base_url.rstrip("/"), 1)
+
     def metric(self, metric: Metric) -> Json:
         """CodeableConcept of a metric: the project's code first, a standard one beside it."""
         display = codes.METRIC_DISPLAY[metric]

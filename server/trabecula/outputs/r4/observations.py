@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from trabecula.assessment.assessment import ReadingKind
 from trabecula.bone.vertebra import ExclusionReason
 from trabecula.calibration.density_result import VertebraResult
 from trabecula.composition.body import CompositionAtLevel
@@ -12,6 +13,7 @@ from trabecula.outcome import Severity
 from trabecula.outputs.r4 import codes
 from trabecula.outputs.r4.codes import Metric, ProjectSystem, Unit
 from trabecula.outputs.r4.filing import Filing, resource_reference
+from trabecula.second_reader.reading import SecondReading
 
 Json = dict[str, Any]
 
@@ -128,8 +130,55 @@ def lumbar_observation(filing: Filing, mean: Json) -> Json:
         **_method(filing),
         "referenceRange": [{"text": NOT_A_T_SCORE}],
         **_derived_from([mean]),
-        **_density_components(filing, value, uncertainty),
+        **_with_components(_density_components(filing, value, uncertainty), _direct_reading(filing)),
     }
+
+
+def second_reader_observation(filing: Filing, second: SecondReading) -> Json:
+    """An end-to-end model's answer, beside the measurement; one that was not asked says why."""
+    interpretation: Json = {}
+    if second.positive is not None:
+        code = codes.POSITIVE if second.positive else codes.NEGATIVE
+        interpretation = {"interpretation": [codes.concept(code, text=second.question)]}
+    agreement = {
+        "code": filing.metric(Metric.SECOND_READER_AGREEMENT),
+        "valueString": second.agreement.value,
+    }
+    cut_off = {
+        "code": filing.metric(Metric.SECOND_READER_CUTOFF),
+        **_value(second.cut_off, codes.PROBABILITY_UNIT, "", 3),
+    }
+    return {
+        **_observation(filing, Metric.SECOND_READER, f"{second.model_name}-{second.model_version}"),
+        **_value(second.score, codes.PROBABILITY_UNIT, second.not_read_because or "not read", 3),
+        **interpretation,
+        "method": codes.concept(text=f"{second.model_name} {second.model_version}; {second.reference_definition}"),
+        "note": [{"text": second.statement}, {"text": second.limits}],
+        "component": [cut_off, agreement],
+    }
+
+
+def _direct_reading(filing: Filing) -> list[Json]:
+    """The deciding densities read by the cut-offs of their own level, where that is another reading."""
+    assessment = filing.report.assessment
+    readings = () if assessment is None else assessment.readings
+    decides = next((reading for reading in readings if reading.decides), None)
+    direct = next(
+        (
+            reading
+            for reading in reversed(readings)
+            if reading.kind is ReadingKind.DIRECT and decides is not None and reading.levels == decides.levels
+        ),
+        None,
+    )
+    if direct is None or not direct.ranges or direct.rule == "levels.lumbar":
+        return []
+    levels = ", ".join(level.value for level in direct.levels)
+    cuts = f"{direct.osteoporosis_below_mg_cm3 or 0:g} and {direct.low_below_mg_cm3 or 0:g} mg/cm3"
+    text = f"{direct.value_mg_cm3:.1f} mg/cm3 at {levels}, cut-offs {cuts}"
+    system = filing.system(ProjectSystem.CATEGORY)
+    codings = [codes.coding(system, category.value) for category in direct.ranges]
+    return [{"code": filing.metric(Metric.DIRECT_READING), "valueCodeableConcept": codes.concept(*codings, text=text)}]
 
 
 def composition_observation(filing: Filing, composition: CompositionAtLevel) -> Json:
@@ -145,6 +194,15 @@ def composition_observation(filing: Filing, composition: CompositionAtLevel) -> 
         (Metric.VAT_AREA, composition.vat_area_cm2, codes.AREA_UNIT, absent),
         (Metric.VAT_SAT_RATIO, composition.vat_sat_ratio, codes.RATIO_UNIT, absent),
         (Metric.MUSCLE_INDEX, composition.muscle_index_cm2_m2, codes.INDEX_UNIT, f"{absent}, or height not known"),
+        (
+            Metric.PARASPINAL_INDEX,
+            composition.paraspinal_muscle_index_cm2_m2,
+            codes.INDEX_UNIT,
+            f"{absent}, or height not known",
+        ),
+        (Metric.FAT_BY_SHARE, composition.muscle_fat_by_share_cm2, codes.AREA_UNIT, absent),
+        (Metric.LEAN_ATTENUATION, composition.lean_muscle_attenuation_hu, codes.HU_UNIT, absent),
+        (Metric.MISSING_AREA, composition.missing_area_cm2, codes.AREA_UNIT, "not estimated"),
     )
     note = [{"text": "The field of view cuts the body: areas given are lower bounds."}] if composition.truncated else []
     return {
@@ -214,6 +272,11 @@ def _density_components(filing: Filing, value: float | None, uncertainty: float 
             _coded(filing, Metric.SCALE, ProjectSystem.SCALE, density.scale.value),
         ]
     }
+
+
+def _with_components(known: Json, more: list[Json]) -> Json:
+    components = [*known.get("component", ()), *more]
+    return {"component": components} if components else {}
 
 
 def _derived_from(sources: Sequence[Json]) -> Json:
