@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from trabecula.cli import evaluate
+from trabecula.cli import evaluate, import_nnunet
 from trabecula.cli.exits import ExitCode, complain, exits_with_code
 from trabecula.errors import ModelError, NotFound
 
 app = typer.Typer(help="The model bundles.", no_args_is_help=True, rich_markup_mode="rich")
 app.command("evaluate", epilog=evaluate.EVALUATE_EPILOG)(evaluate.evaluate)
 app.command("evaluate-cases", epilog=evaluate.CASES_EPILOG)(evaluate.evaluate_cases)
+app.command("import-nnunet", epilog=import_nnunet.EPILOG)(import_nnunet.import_nnunet)
 
 ModelsDir = Annotated[
     Path | None,
@@ -24,8 +25,16 @@ ModelsDir = Annotated[
 
 @app.command("list")
 @exits_with_code
-def list_models(models_dir: ModelsDir = None) -> None:
+def list_models(
+    models_dir: ModelsDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The list as JSON.")] = False,
+) -> None:
     """Name, version, kind and checksum of every bundle."""
+    if as_json:
+        keys = ("name", "version", "kind", "sha256")
+        rows = [{"bundle": f.name, **{key: m.get(key) for key in keys}} for f, m in _bundles(models_dir)]
+        typer.echo(json.dumps(rows, indent=2))
+        return
     from rich.table import Table
 
     from trabecula.cli.terminal import console

@@ -24,6 +24,15 @@ PatientFile = Annotated[
     typer.Option("--patient", help="FHIR Patient bundle or plain JSON, see below.", show_default=False),
 ]
 
+Models = Annotated[
+    str | None,
+    typer.Option(
+        "--models",
+        help="Bundles that segment, by folder name, separated by commas; default the newest coarse and fine ones.",
+        show_default=False,
+    ),
+]
+
 PATIENT_HELP = """[bold]Patient file[/bold]
 
 A FHIR R4 Bundle (Patient, Observations 8302-2 and 29463-7, Conditions), or for example

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from trabecula.cli.exits import EXIT_CODES_HELP, ExitCode, exits_with_code
-from trabecula.cli.options import PATIENT_HELP, Json, Masks, Out, Paths, PatientFile, Quiet, check_masks
+from trabecula.cli.options import PATIENT_HELP, Json, Masks, Models, Out, Paths, PatientFile, Quiet, check_masks
 
 if TYPE_CHECKING:
     from trabecula.report import ScreeningReport
@@ -21,6 +21,8 @@ trabecula screen study/ --out out/study
 trabecula screen study/ --json > report.json
 
 trabecula screen study/ --patient patient.json --masks --out out/study
+
+trabecula screen study/ --models total-3mm,vertebrae-body
 
 {PATIENT_HELP}
 
@@ -34,16 +36,19 @@ def screen(
     as_json: Json = False,
     masks: Masks = False,
     patient: PatientFile = None,
+    models: Models = None,
     quiet: Quiet = False,
 ) -> None:
     """Screen one study here, without a server."""
     check_masks(masks, out)
     from trabecula.cli.terminal import stage_bars
-    from trabecula.config import load_settings
+    from trabecula.config import load_settings, with_models
     from trabecula.patient import PatientContext
     from trabecula.patient_file import read_patient_file
 
     settings = load_settings()
+    if models is not None:
+        settings = with_models(settings, models)
     context = read_patient_file(patient) if patient is not None else PatientContext()
     with stage_bars(quiet) as bars:
         from trabecula.service.engine import load_screen

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from trabecula.cli.exits import EXIT_CODES_HELP, exits_with_code
+from trabecula.cli.options import Models
 
 EPILOG = f"""[bold]Settings[/bold]
 
@@ -32,6 +33,7 @@ def serve(
         Path | None,
         typer.Option("--models-dir", help="Model bundles, default the built-in ones."),
     ] = None,
+    models: Models = None,
     reflection: Annotated[bool, typer.Option("--reflection", help="Let clients ask for the protocol.")] = False,
     ready_file: Annotated[
         Path | None,
@@ -42,7 +44,7 @@ def serve(
     import asyncio
     from dataclasses import replace
 
-    from trabecula.config import load_settings
+    from trabecula.config import load_settings, with_models
     from trabecula.service.logs import configure_logs
     from trabecula.service.server import serve as serve_until_stopped
     from trabecula.service.workers import make_runner
@@ -50,6 +52,8 @@ def serve(
     given = {"listen": listen, "state_dir": state_dir, "models_dir": models_dir, "reflection": reflection or None}
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = replace(load_settings(), **chosen)  # type: ignore[arg-type]
+    if models is not None:
+        settings = with_models(settings, models)
     configure_logs(settings.log_level)
 
     def ready(port: int) -> None:

@@ -39,7 +39,8 @@ from trabecula.segmentation.resample import Grid, resample_hu, scan_directions
 from trabecula.segmentation.settings import SegmentationSettings
 
 _BODY_GRID_MM = 4.0
-_NETWORK_SHARE = 0.85
+NETWORKS_SHARE = 0.85
+"""Share of the stage's progress that the networks take."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def segment_full(
     refusal = _level_refusal(named, vertebrae, settings)
     if refusal is not None:
         return refusal
-    progress(Stage.SEGMENTATION, _NETWORK_SHARE + 0.05)
+    progress(Stage.SEGMENTATION, NETWORKS_SHARE + 0.05)
     labels = _canonical(merged, ordinal, vertebrae)
     trim_to_body(labels, volume, body, grid, Grid.of_scan(volume.geometry), settings)
     mark_metal(labels, volume, settings)
