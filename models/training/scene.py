@@ -202,15 +202,16 @@ def whole_grid(
     spine_k = scan_range(seed, rng, past_the_map=past_the_map, span=span)
     length = max(60.0, (spine_k[0] - spine_k[1]) * s.SPACING_MM) * story.scale[0]
     mid = int(np.clip(spine_k.mean(), 0, seed.labels.shape[0] - 1))
-    habitus, ahead = story.habitus, 0.0
+    habitus, ahead, beside = story.habitus, 0.0, 0.0
     if seed.hu is None:
         body = np.argwhere(seed.hull_mm[mid] < 0)
         margin = 2 * (habitus.muscle_mm + habitus.fat_mm) + rng.uniform(15, 70)
         ahead = 0.7 * habitus.breast_mm
+        beside = 170.0 if habitus.arms != "away" and rng.random() < 0.4 else 0.0
     else:
         body, margin = np.argwhere(seed.labels[mid] != AIR), rng.uniform(5, 50)
     low, high = body.min(0), body.max(0)
-    extent = (high - low) * s.SPACING_MM * story.scale[1:] + margin + (ahead, 0)
+    extent = (high - low) * s.SPACING_MM * story.scale[1:] + margin + (ahead, beside)
     cells = [
         int(np.clip(np.ceil(e / a), few, many))
         for e, a, few, many in zip((length, *extent), spacing, (24, 40, 40), most, strict=True)

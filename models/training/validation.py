@@ -24,7 +24,8 @@ from models.training.transitional import FAR, Variant
 
 STREAM = 0x56414C
 """First word of the generator's seed; training seeds its generators with two words, validation with three."""
-MOST_VOXELS = (200, 300, 330)
+MOST_VOXELS = (290, 300, 330)
+SLICE_MM = (1.5, 5.0)
 LICENCE = {
     "s0327": "CC BY 4.0 (Wasserthal et al., TotalSegmentator training set)",
     "s0328": "CC BY 4.0 (Wasserthal et al., TotalSegmentator training set)",
@@ -99,7 +100,7 @@ def _story(seed: s.Seed, wish: Wish, rng: np.random.Generator) -> Story:
     while wish.phase is not None and story.phase.name != wish.phase:
         story = draw_story(seed, rng, whole=True)
     protocol = story.protocol
-    thickness = wish.thickness_mm or min(protocol.thickness_mm, 5.0)
+    thickness = wish.thickness_mm or float(np.clip(protocol.thickness_mm, *SLICE_MM))
     # drawn for voxels of 4 mm, where noise has been averaged down; a scan's own voxels have all of it
     noise = wish.noise_hu or protocol.noise_hu * 2.5
     return replace(
