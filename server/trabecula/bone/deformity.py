@@ -119,8 +119,8 @@ def _assess(level: Level, profile: BodyProfile, expected: _Expected | None, rule
     h = profile.heights
     return Deformity(
         status=status,
-        kind=loss.kind if grade else None,
-        grade=grade,
+        kind=None if status is DeformityStatus.NONE else loss.kind,
+        grade=0 if status is DeformityStatus.NONE else grade,
         probability=probability,
         height_loss=loss.fraction,
         anterior_to_posterior=h.anterior_mm / h.posterior_mm,
@@ -170,11 +170,13 @@ def _status(
         return DeformityStatus.NONE, (), ()
     if loss.label_fraction < rules.label_share * loss.fraction:
         return DeformityStatus.VARIANT, (), ("the segmentation does not show the loss",)
+    if probability < rules.possible_probability:
+        return DeformityStatus.NONE, (), ("no more than the heights' error in this scan",)
     shared = loss.stands_out < rules.stands_out
     if grade == 1:
         where = level.value in rules.wedging_levels and loss.kind is DeformityKind.WEDGE
         needed = rules.stands_out_at_wedging_levels if where else rules.stands_out_grade1
-        if (pushed_in or loss.stands_out >= needed) and probability >= rules.possible_probability:
+        if pushed_in or loss.stands_out >= needed:
             return DeformityStatus.POSSIBLE, (), ("mild: may be a normal variant",)
         if where:
             return DeformityStatus.VARIANT, (ShapeVariant.MILD_WEDGING,), ("mild wedging is usual at this level",)

@@ -293,5 +293,8 @@ def _extent(a: FloatArray, b: FloatArray) -> tuple[tuple[float, float], tuple[fl
 
 def _monomials(a: FloatArray, b: FloatArray) -> FloatArray:
     """Terms a^i b^j of total degree up to four, lowest degrees first: (..., 15)."""
-    powers = [(n - m, m) for n in range(_DEGREE + 1) for m in range(n + 1)]
-    return np.stack([a**i * b**j for i, j in powers], axis=-1)
+    of_a, of_b = [np.ones_like(a)], [np.ones_like(b)]
+    for _ in range(_DEGREE):
+        of_a.append(of_a[-1] * a)
+        of_b.append(of_b[-1] * b)
+    return np.stack([of_a[n - m] * of_b[m] for n in range(_DEGREE + 1) for m in range(n + 1)], axis=-1)

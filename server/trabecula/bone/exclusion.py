@@ -54,8 +54,9 @@ def foreign_material(
         rules: attenuation and volume limits.
         inset_mm: how far inside the label cement is looked for, so that cortex is not taken for it.
     """
-    near = ndi.binary_dilation(vertebra, iterations=round(rules.hardware_reach_mm / STEP_MM))
-    metal = near & ((hu >= rules.hardware_hu) | (labels == Structure.METAL))
+    metal = (hu >= rules.hardware_hu) | (labels == Structure.METAL)
+    if metal.any():
+        metal &= ndi.binary_dilation(vertebra, iterations=round(rules.hardware_reach_mm / STEP_MM))
     metal_mm3 = float(metal.sum()) * STEP_MM**3
     if metal_mm3 >= rules.hardware_volume_mm3:
         text = f"metal in or beside the vertebra, {metal_mm3:.0f} mm3 over {rules.hardware_hu:.0f} HU"
@@ -103,14 +104,14 @@ def unfit_region(statistics: RoiStatistics, roi_rules: RoiRules, rules: Exclusio
     return tuple(found)
 
 
-def cut_parts(statistics: RoiStatistics) -> tuple[Exclusion, ...]:
+def cut_parts(statistics: RoiStatistics, rules: ExclusionRules) -> tuple[Exclusion, ...]:
     """What was cut out of the region while the rest counts: islands, lytic areas, surroundings of Schmorl nodes."""
     found = []
     for spot, reason, words in (
         (statistics.dense, ExclusionReason.BONE_ISLAND, "dense spots (bone island, calcification)"),
         (statistics.lytic, ExclusionReason.LYTIC_AREA, "dark spots (lytic area, vessel, fat)"),
     ):
-        if spot is not None:
+        if spot is not None and spot.volume_mm3 >= rules.part_volume_mm3:
             difference = spot.hu_mean - statistics.hu_mean
             text = f"{words} cut out of the region: {spot.volume_mm3:.0f} mm3, {difference:+.0f} HU beside the rest"
             found.append(

@@ -22,6 +22,7 @@ from trabecula.bone.rules import BoneRules, bone_rules, compact_hu
 from trabecula.bone.shape import BodyShape, find_shape
 from trabecula.bone.vertebra import (
     Deformity,
+    DeformityStatus,
     Exclusion,
     ExclusionReason,
     RoiGrowth,
@@ -105,7 +106,11 @@ def _beside_neighbours(
     """The finished measurement, with what shows only beside the other vertebrae."""
     body, deformity = column[index], deformities[index]
     levels = [other.measurement.level for other in column]
-    heights = [other.measurement.height_middle_mm for other in column]
+    bent = (DeformityStatus.POSSIBLE, DeformityStatus.SUSPECTED)
+    heights = [
+        None if n != index and deformities[n].status in bent else other.measurement.height_middle_mm
+        for n, other in enumerate(column)
+    ]
     means = [other.measurement.hu_mean for other in column]
     discs = _discs(column)
     candidates = [
@@ -232,9 +237,9 @@ def _with_region(body: _Body, scan: _Scan, frame: Frame, shape: BodyShape, holes
         if measured is None:
             break
         first = first or measured[1]
-        if best is None or measured[1].hu_standard_error < best[1].hu_standard_error:
+        if best is None or measured[1].noise_standard_error_hu < best[1].noise_standard_error_hu:
             best = measured
-        if best[1].hu_standard_error <= rules.target_standard_error_hu:
+        if best[1].noise_standard_error_hu <= rules.target_standard_error_hu:
             break
     if best is None or first is None:
         return replace(body, exclusions=(*body.exclusions, exclusion.no_region(rules)))
@@ -248,7 +253,8 @@ def _with_region(body: _Body, scan: _Scan, frame: Frame, shape: BodyShape, holes
         roi=region,
         roi_growth=_growth(first, statistics, rules.target_standard_error_hu),
     )
-    found = (*exclusion.unfit_region(statistics, rules, scan.rules.exclusion), *exclusion.cut_parts(statistics))
+    limits = scan.rules.exclusion
+    found = (*exclusion.unfit_region(statistics, rules, limits), *exclusion.cut_parts(statistics, limits))
     return replace(body, measurement=measurement, exclusions=(*body.exclusions, *found))
 
 
@@ -258,8 +264,8 @@ def _growth(before: RoiStatistics, after: RoiStatistics, target_hu: float) -> Ro
     return RoiGrowth(
         noise_hu=after.noise_hu,
         target_standard_error_hu=target_hu,
-        standard_error_before_hu=before.hu_standard_error,
-        standard_error_after_hu=after.hu_standard_error,
+        standard_error_before_hu=before.noise_standard_error_hu,
+        standard_error_after_hu=after.noise_standard_error_hu,
         volume_before_mm3=before.volume_mm3,
         volume_after_mm3=after.volume_mm3,
         slices_before=before.slices,

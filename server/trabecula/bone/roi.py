@@ -20,6 +20,7 @@ from trabecula.imaging.study import CtVolume
 _MAD_TO_SD = 1.4826
 """Scaled median absolute deviation of a normal distribution."""
 _MIN_SEMI_AXIS_MM = 2.0
+_MIN_PAIRS = 30
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class RoiStatistics:
     slices: int
     """Slices that the kept voxels come from."""
     noise_hu: float
-    """Noise per voxel, from differences between neighbouring slices inside the region."""
+    """Noise per voxel, from differences between neighbouring slices inside the region, where texture mostly cancels."""
+    noise_standard_error_hu: float
+    """What noise alone adds to the error of the mean; the rest of ``hu_standard_error`` is the bone's own texture."""
     dense: Spot | None
     lytic: Spot | None
     holes_mm3: float
@@ -118,6 +121,7 @@ def measure_roi(
     deviation = float(values.std(ddof=1))
     voxel_mm3 = volume.geometry.voxel_volume_mm3
     brighter = hu > values.mean()
+    noise_hu, noise_error_hu = _noise(hu, kept, volume.geometry.spacing_mm, rules.correlation_reach_mm)
     independent = _independent_voxels(hu, kept, volume.geometry.spacing_mm, rules.correlation_reach_mm)
     statistics = RoiStatistics(
         hu_mean=float(values.mean()),
@@ -127,7 +131,8 @@ def measure_roi(
         volume_mm3=count * voxel_mm3,
         cut_fraction=1.0 - count / float(inside.sum()),
         slices=int(kept.any(axis=(1, 2)).sum()),
-        noise_hu=_noise(hu, kept, deviation),
+        noise_hu=noise_hu,
+        noise_standard_error_hu=noise_error_hu,
         dense=_spot(hu, inside & ~kept & brighter, voxel_mm3, limit),
         lytic=_spot(hu, inside & ~kept & ~brighter, voxel_mm3, limit),
         holes_mm3=float((whole & ~inside).sum()) * voxel_mm3,
@@ -190,13 +195,24 @@ def _spot(hu: FloatArray, cut: BoolArray, voxel_mm3: float, limit_hu: float) -> 
     return Spot(float(cut.sum()) * voxel_mm3, float(hu[cut].mean()), limit_hu) if cut.any() else None
 
 
-def _noise(hu: FloatArray, kept: BoolArray, otherwise: float) -> float:
-    """Standard deviation per voxel from differences between neighbouring slices, where texture mostly cancels."""
+def _noise(
+    hu: FloatArray, kept: BoolArray, spacing_mm: tuple[float, float, float], reach_mm: float
+) -> tuple[float, float]:
+    """Standard deviation of noise per voxel, and of the region's mean by noise alone, HU.
+
+    From differences between neighbouring slices; with too few voxels above each other everything is taken for noise.
+    """
     both = kept[1:] & kept[:-1]
-    if both.sum() < 30:
-        return otherwise
-    difference = (hu[1:] - hu[:-1])[both]
-    return float(_MAD_TO_SD * np.median(np.abs(difference - np.median(difference))) / np.sqrt(2.0))
+    if both.sum() < _MIN_PAIRS:
+        deviation = float(hu[kept].std())
+        return deviation, deviation / float(np.sqrt(_independent_voxels(hu, kept, spacing_mm, reach_mm)))
+    difference = hu[1:] - hu[:-1]
+    middle = float(np.median(difference[both]))
+    noise = _MAD_TO_SD * float(np.median(np.abs(difference[both] - middle))) / float(np.sqrt(2.0))
+    # Within slices only: two differences that share a slice are not independent.
+    apart = (float("inf"), *spacing_mm[1:])
+    share = _independent_voxels(difference, both, apart, reach_mm) / float(both.sum())
+    return noise, noise / float(np.sqrt(max(1.0, share * float(kept.sum()))))
 
 
 def _without_spots(
@@ -215,9 +231,7 @@ def _without_spots(
     return np.asarray(inside & (np.abs(smooth - centre) <= limit)), limit
 
 
-def _independent_voxels(
-    hu: FloatArray, kept: BoolArray, spacing_mm: tuple[float, float, float], reach_mm: float
-) -> float:
+def _independent_voxels(hu: FloatArray, kept: BoolArray, spacing_mm: tuple[float, ...], reach_mm: float) -> float:
     """Effective number of independent voxels: the count over the correlation volume of the residuals.
 
     The correlation volume is the product over the axes of ``1 + 2 * sum of autocorrelations``, each sum

@@ -153,6 +153,7 @@ class ExclusionRules:
     cement_volume_mm3: float
     max_height_ratio: float
     max_standard_error_hu: float
+    part_volume_mm3: float
     pit_margin_mm: float
     sclerosis_hu: float
     sclerosis_near_mm: float
@@ -233,6 +234,7 @@ def bone_rules(constants: ClinicalConstants) -> BoneRules:
             cement_volume_mm3=number("bone.exclusion.cement_volume"),
             max_height_ratio=number("bone.exclusion.max_height_ratio"),
             max_standard_error_hu=number("bone.exclusion.max_standard_error"),
+            part_volume_mm3=number("bone.exclusion.part_volume"),
             pit_margin_mm=number("bone.exclusion.pit_margin"),
             sclerosis_hu=degeneration("sclerosis_hu"),
             sclerosis_near_mm=degeneration("near_mm"),

@@ -74,7 +74,7 @@ class Deformity:
     status: DeformityStatus
     kind: DeformityKind | None
     grade: int
-    """Genant 0 .. 3 by the largest loss of height; 0 is none."""
+    """Genant 0 .. 3 by the largest loss of height; 0 where the loss is none or within its error."""
     probability: float | None
     """That height loss is 20 % or more, given the errors of the heights; of nothing else."""
     height_loss: float | None
@@ -120,6 +120,7 @@ class RoiGrowth:
     noise_hu: float
     """Standard deviation of noise per voxel, from differences between neighbouring slices."""
     target_standard_error_hu: float
+    """Of the mean, by noise alone."""
     standard_error_before_hu: float
     standard_error_after_hu: float
     volume_before_mm3: float

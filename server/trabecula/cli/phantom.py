@@ -61,6 +61,10 @@ def phantom(
     bottom: Annotated[str | None, typer.Option("--bottom", help="Last level in the scan, default L3.")] = None,
     sex: Annotated[Literal["F", "M"] | None, typer.Option("--sex")] = None,
     age_years: Annotated[int | None, typer.Option("--age-years")] = None,
+    cortex_mm: Annotated[
+        float | None,
+        typer.Option("--cortex-mm", help="Thickness of the vertebral bodies' side walls, default 0.34."),
+    ] = None,
     labels: Annotated[bool, typer.Option("--labels", help="Also labels.nii.gz, the true segmentation.")] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same phantom, default 1.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
@@ -75,6 +79,7 @@ def phantom(
         "slice_mm": slice_mm,
         "matrix": matrix,
         "noise_hu": noise_hu,
+        "cortex_mm": cortex_mm,
         "sex": sex,
         "age_years": age_years,
         "seed": seed,

@@ -106,7 +106,8 @@ def _bone_hu(spec: PhantomSpec, beam: Beam, hu: dict[Tissue, float], level: Leve
         iodine = 0.0
     bone = physics.trabecular(spec.density(level), spec.marrow_fat_fraction, beam)
     arch = physics.trabecular(spec.density(level) + 45.0, spec.marrow_fat_fraction, beam)
-    return vertebra.BoneHu(hu[Tissue.CORTEX], bone.hu + iodine, hu[Tissue.VENOUS_BLOOD] - 10.0, arch.hu + iodine)
+    vein = hu[Tissue.VENOUS_BLOOD] - 10.0
+    return vertebra.BoneHu(hu[Tissue.CORTEX], bone.hu + iodine, vein, arch.hu + iodine, spec.cortex_mm)
 
 
 def scan_grid(patient: Patient) -> ScanGrid:

@@ -103,6 +103,8 @@ class PhantomSpec:
     hardware: tuple[Level, ...] = ()
     """Levels with pedicle screws; neighbouring ones are joined by rods."""
     marrow_fat_fraction: float = 0.4
+    cortex_mm: float = 0.34
+    """Thickness of the vertebral bodies' side walls."""
     scanner_gain: float = 1.0
     scanner_offset_hu: float = 0.0
     """A scanner out of specification reads gain * (HU + 1000) - 1000 + offset."""
@@ -143,6 +145,7 @@ _RANGES: Final = (
     ("matrix", 64, 1024),
     ("noise_hu", 0.0, 200.0),
     ("marrow_fat_fraction", 0.0, 1.0),
+    ("cortex_mm", 0.1, 3.0),
     ("scanner_gain", 0.8, 1.2),
     ("scanner_offset_hu", -100.0, 100.0),
     ("age_years", 0, 120),

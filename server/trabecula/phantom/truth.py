@@ -55,6 +55,11 @@ class VertebraTruth:
     anterior_height_mm: float
     middle_height_mm: float
     posterior_height_mm: float
+    """Outer heights at the body's margins and in its middle."""
+    cortex_mm: float
+    """Thickness of the body's side walls."""
+    cortex_hu: float
+    """Of compact bone, on a scanner in specification."""
     fracture: str | None
     hardware: bool
 
@@ -165,6 +170,8 @@ def _vertebra(patient: Patient, level: Level) -> VertebraTruth:
         frame.front_mm,
         frame.middle_mm,
         frame.back_mm,
+        spec.cortex_mm,
+        patient.bones[level].cortex,
         f"grade{int(fracture.grade)}-{fracture.shape}" if fracture else None,
         level in spec.hardware,
     )

@@ -22,7 +22,6 @@ from trabecula.phantom.canvas import (
 from trabecula.phantom.spine import VertebraFrame
 from trabecula.phantom.texture import Texture
 
-BODY_CORTEX_MM = 0.34
 ENDPLATE_MM = 0.6
 ARCH_CORTEX_MM = 0.85
 
@@ -35,6 +34,8 @@ class BoneHu:
     trabecular: float
     vein: float
     arch: float
+    wall_mm: float
+    """Thickness of the body's cortex."""
 
 
 def local_coordinates(view: View, frame: VertebraFrame) -> tuple[Field, Field, Field]:
@@ -80,7 +81,7 @@ def paint_body(canvas: Canvas, frame: VertebraFrame, hu: BoneHu, texture: Textur
     outer = smooth_max(wall, plate, 2.5)
     pixel, thick = canvas.grid.pixel_mm, max(canvas.grid.slice_mm, canvas.grid.pixel_mm)
     inner = np.minimum(
-        canvas.coverage(wall + np.float32(BODY_CORTEX_MM), pixel),
+        canvas.coverage(wall + np.float32(hu.wall_mm), pixel),
         canvas.coverage(plate + np.float32(ENDPLATE_MM), thick),
     )
     shell = np.minimum(canvas.coverage(outer, pixel), canvas.coverage(plate, thick))
