@@ -62,13 +62,16 @@ def show_model(
 @app.command("verify")
 @exits_with_code
 def verify_models(models_dir: ModelsDir = None) -> None:
-    """Check every model file against the SHA-256 in its manifest."""
+    """Check every model file against the SHA-256 in its manifest; second readers as strictly as when they are run."""
     from trabecula.model_files import read_verified
+    from trabecula.second_reader.manifest import KIND, load_bundle
 
     failed = False
     for folder, manifest in _bundles(models_dir):
         try:
             read_verified(folder / str(manifest["file"]), str(manifest["sha256"]))
+            if manifest.get("kind") == KIND:
+                load_bundle(folder)
         except (ModelError, KeyError) as error:
             failed = True
             code = error.code if isinstance(error, ModelError) else ModelError.code

@@ -33,6 +33,23 @@ Models = Annotated[
     ),
 ]
 
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        help="Level profile: cn-2024, acr, or a site's own .toml file; default as configured.",
+        show_default=False,
+    ),
+]
+SecondReaders = Annotated[
+    str | None,
+    typer.Option(
+        "--second-reader",
+        help="Second-reader bundles to ask beside the measurement, by folder name, separated by commas.",
+        show_default=False,
+    ),
+]
+
 PATIENT_HELP = """[bold]Patient file[/bold]
 
 A FHIR R4 Bundle (Patient, Observations 8302-2 and 29463-7, Conditions), or for example

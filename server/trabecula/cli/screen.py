@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from trabecula.cli.exits import EXIT_CODES_HELP, ExitCode, exits_with_code
-from trabecula.cli.options import PATIENT_HELP, Json, Masks, Models, Out, Paths, PatientFile, Quiet, check_masks
+from trabecula.cli.options import (
+    PATIENT_HELP,
+    Json,
+    Masks,
+    Models,
+    Out,
+    Paths,
+    PatientFile,
+    Profile,
+    Quiet,
+    SecondReaders,
+    check_masks,
+)
 
 if TYPE_CHECKING:
     from trabecula.report import ScreeningReport
@@ -24,6 +37,8 @@ trabecula screen study/ --patient patient.json --masks --out out/study
 
 trabecula screen study/ --models total-3mm,vertebrae-body
 
+trabecula screen study/ --profile acr --second-reader second-reader-example-v1
+
 {PATIENT_HELP}
 
 {EXIT_CODES_HELP}"""
@@ -37,6 +52,8 @@ def screen(
     masks: Masks = False,
     patient: PatientFile = None,
     models: Models = None,
+    profile: Profile = None,
+    second_reader: SecondReaders = None,
     quiet: Quiet = False,
 ) -> None:
     """Screen one study here, without a server."""
@@ -49,6 +66,11 @@ def screen(
     settings = load_settings()
     if models is not None:
         settings = with_models(settings, models)
+    settings = replace(
+        settings,
+        level_profile=settings.level_profile if profile is None else profile,
+        second_readers=settings.second_readers if second_reader is None else second_reader,
+    )
     context = read_patient_file(patient) if patient is not None else PatientContext()
     with stage_bars(quiet) as bars:
         from trabecula.service.engine import load_screen
