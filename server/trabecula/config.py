@@ -37,9 +37,9 @@ class Settings:
     reflection: bool = False
     """Whether the service tells clients its own protocol."""
     models_dir: Path = field(default_factory=assets.models_dir)
-    segmentation_models: str = ""
-    """Folders in ``models_dir``, separated by commas, of the bundles that segment; the newest coarse and fine ones when
-    empty."""
+    segmentation_models: str | None = None
+    """Folders in ``models_dir``, separated by commas, of the bundles that segment; None takes the newest coarse and fine
+    ones."""
     state_dir: Path = Path("out/state")
     """Results, and uploads while they are worked on; made private to the user (0700)."""
     execution_provider: Literal["cpu", "openvino", "cuda"] = "cpu"
@@ -75,7 +75,7 @@ class Settings:
 
 def bundle_names(settings: Settings) -> tuple[str, ...]:
     """``segmentation_models`` taken apart."""
-    return tuple(name for part in settings.segmentation_models.split(",") if (name := part.strip()))
+    return tuple(name for part in (settings.segmentation_models or "").split(",") if (name := part.strip()))
 
 
 def with_models(settings: Settings, names: str) -> Settings:
