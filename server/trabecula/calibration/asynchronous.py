@@ -149,9 +149,7 @@ def _calibrated(scan: Scan, method: CalibrationMethod, state: HistoryState, near
             CorrectionName.DRIFT,
             state.drift_hu_per_year * years,
             "HU",
-            f"{state.scans} phantom scans"
-            if state.drift_is_fitted
-            else scan.constants["calibration.asynchronous"].source,
+            f"{state.scans} phantom scans of this scanner" if state.drift_is_fitted else source,
             state.drift_standard_uncertainty_hu_per_year * abs(years),
         ),
         scan.site.without,

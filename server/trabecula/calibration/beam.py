@@ -111,6 +111,7 @@ def known_beam(
         look_up(stated_kvp, stated_tin, stated_cm).slope_hu_per_mg_cm3,
     )
     size_ratio, kvp_ratio, tin_ratio = (after / before for before, after in pairwise(slopes))
+    path_ratio = _path_ratio(stated_cm, constants)
     known = KnownBeam(
         kvp=stated_kvp,
         tin=tin,
@@ -121,9 +122,7 @@ def known_beam(
         at_120kvp=look_up(120.0, False),
         anchor=model.anchor,
         at_kvp=lambda other: look_up(other, False),
-        path_ratio=1.0
-        if CorrectionName.BEAM_PATH in without
-        else constants.number("calibration.slope.beam_path_ratio"),
+        path_ratio=1.0 if CorrectionName.BEAM_PATH in without else path_ratio,
     )
 
     def slope(spectrum: Spectrum) -> float:
@@ -137,11 +136,18 @@ def known_beam(
     steps = [
         CorrectionStep(CorrectionName.PATIENT_SIZE, size_ratio, "1", table, by_size),
         CorrectionStep(CorrectionName.TUBE_VOLTAGE, kvp_ratio, "1", table, by_kvp),
-        CorrectionStep(CorrectionName.BEAM_PATH, constants.number(path.id), "1", path.source, 0.0),
+        CorrectionStep(CorrectionName.BEAM_PATH, path_ratio, "1", path.source, 0.0),
     ]
     if stated_tin:
         steps.append(CorrectionStep(CorrectionName.TIN_FILTER, tin_ratio, "1", table, 0.0))
     return replace(known, steps=tuple(switched(step, without) for step in steps))
+
+
+def _path_ratio(diameter_cm: float, constants: ClinicalConstants) -> float:
+    row = constants.row("calibration.slope.beam_path_ratio")
+    small, large = row.number("small_cm"), row.number("large_cm")
+    share = min(max((diameter_cm - small) / (large - small), 0.0), 1.0)
+    return row.number("at_small") + share * (row.number("at_large") - row.number("at_small"))
 
 
 def switched(step: CorrectionStep, without: frozenset[CorrectionName]) -> CorrectionStep:

@@ -27,12 +27,12 @@ class ReferenceSet:
 
 ALL_REFERENCES: Final = ReferenceSet(
     CalibrationMethod.PHANTOMLESS,
-    frozenset(ReferenceTissue) - {ReferenceTissue.CORTICAL_BONE},
+    frozenset(ReferenceTissue) - {ReferenceTissue.CORTICAL_BONE, ReferenceTissue.LIVER},
     frozenset({"water", "air"}),
     all_needed=False,
     title="weighted fit of all references, shrunk towards a scanner in specification",
 )
-"""The default. Cortical bone varies too much between people to help."""
+"""The default. Cortical bone varies too much between people to help, and fat in the liver pulls one way."""
 
 MUSCLE_ONLY: Final = ReferenceSet(
     CalibrationMethod.MUSCLE_ONLY,

@@ -238,7 +238,7 @@ def _inside(hu: FloatImage, place: tuple[float, float], radius_mm: float) -> npt
     top, left = max(0, row - reach), max(0, column - reach)
     near = hu[top : row + reach + 1, left : column + reach + 1]
     y, x = np.ogrid[: near.shape[0], : near.shape[1]]
-    return near[np.hypot(y + top - row, x + left - column) <= radius_mm]
+    return np.asarray(near[np.hypot(y + top - row, x + left - column) <= radius_mm])
 
 
 def _median_in(hu: FloatImage, place: tuple[float, float], radius_mm: float) -> float:

@@ -173,14 +173,14 @@ def test_enhanced_blood_is_no_reference_and_bone_is_corrected(
 
     c = run(120.0)
     assert c.contrast_enhanced
-    assert c.contrast_correction_hu == pytest.approx(18.0)
-    assert c.contrast_standard_uncertainty_hu / c.slope_hu_per_mg_cm3 >= 9.0
+    assert c.contrast_correction_hu == pytest.approx(22.5)
+    assert c.contrast_standard_uncertainty_hu / c.slope_hu_per_mg_cm3 >= 7.5
     blood = next(r for r in c.references if r.tissue is BLOOD)
     muscle = next(r for r in c.references if r.tissue is MUSCLE)
     assert muscle.hu_nominal == pytest.approx(46.0 + 8.0)
     assert not blood.used
     assert "contrast" in str(blood.rejected_because)
-    assert run(80.0).contrast_correction_hu == pytest.approx(18.0 * 42.12 / 26.43, rel=0.01)
+    assert run(80.0).contrast_correction_hu == pytest.approx(22.5 * 42.12 / 26.43, rel=0.01)
 
 
 def test_a_missing_tube_voltage_is_said_and_widens_the_slope(
@@ -243,5 +243,6 @@ def test_marrow_needs_no_correction_in_the_beam_that_defines_density(
 
     assert run(120.0).marrow_correction_hu == pytest.approx(0.0, abs=1e-9)
     assert (run(120.0).to_120kvp_gain, run(120.0).to_120kvp_offset_hu) == pytest.approx((1.0, 0.0))
-    assert run(80.0).marrow_correction_hu < -4.0
+    assert abs(run(80.0).marrow_correction_hu) < 3.0  # two models that bracket zero
+    assert run(80.0).marrow_standard_uncertainty_hu > 4.0
     assert run(80.0).to_120kvp_gain == pytest.approx(1.0 / 1.355, rel=0.01)

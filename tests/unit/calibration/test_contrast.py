@@ -91,6 +91,6 @@ def test_the_reader_is_told_of_every_doubt(constants: ClinicalConstants) -> None
 
 def test_correction_follows_the_phase(constants: ClinicalConstants) -> None:
     assert correction_hu(Phase.UNENHANCED, constants) == (0.0, 0.0)
-    assert correction_hu(Phase.ARTERIAL, constants) == (14.0, 0.0)
-    assert correction_hu(Phase.PORTAL_VENOUS, constants) == (18.0, 0.0)
-    assert correction_hu(Phase.ENHANCED, constants) == (16.0, 2.0)
+    assert correction_hu(Phase.ARTERIAL, constants) == (11.0, 0.0)
+    assert correction_hu(Phase.PORTAL_VENOUS, constants) == (22.5, 0.0)
+    assert correction_hu(Phase.ENHANCED, constants) == (16.75, 5.75)

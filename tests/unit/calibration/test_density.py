@@ -208,15 +208,20 @@ class Patient:
                 hu += beam.tissue_hu[tissue] - model.anchor.tissue_hu[tissue]
             self.samples[tissue] = Sample(tissue, self.show(hu) + rng.normal(0.0, 1.5), 1.5, 3000)
         relative = constants.number("calibration.slope.relative_standard_uncertainty")
-        slope = beam.slope_hu_per_mg_cm3 * (1.0 + rng.normal(0.0, relative))
+        path = constants.row("calibration.slope.beam_path_ratio")
+        share = (min(max(self.cm, path.number("small_cm")), path.number("large_cm")) - path.number("small_cm")) / (
+            path.number("large_cm") - path.number("small_cm")
+        )
+        path_ratio = path.number("at_small") + share * (path.number("at_large") - path.number("at_small"))
+        slope = beam.slope_hu_per_mg_cm3 * path_ratio * (1.0 + rng.normal(0.0, relative))
         marrow = constants.row("density.marrow_fat_fraction")
         fat = rng.normal(marrow.number("mean"), marrow.number("standard_deviation"))
-        offset = (
-            beam.marrow_hu(fat)
-            - model.anchor.marrow_hu(fat) * beam.slope_hu_per_mg_cm3 / model.anchor.slope_hu_per_mg_cm3
-        )
+        ratio = beam.slope_hu_per_mg_cm3 / model.anchor.slope_hu_per_mg_cm3
+        mixed = beam.marrow_hu(fat) - model.anchor.marrow_hu(fat) * ratio
+        composed = beam.composed_bone_hu(fat) - model.anchor.composed_bone_hu(fat) * ratio
+        offset = mixed + rng.uniform() * (composed - mixed)
         # kernel, slice and segmentation errors as stated for a soft kernel and thin slices
-        read = self.truth + rng.normal(0.0, math.hypot(1.0, 0.5, 1.5))
+        read = self.truth + rng.normal(0.0, math.hypot(0.5, 0.5, 1.5))
         self.true_bone_hu = slope * read + offset
         self.rng = rng
 
