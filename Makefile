@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VALIDATORS := tests/validators
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test lint types contracts check bench lock proto clean
+.PHONY: help install install-dev demo test lint types contracts check bench cohort lock proto clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ test: install-dev ## Lint, check types and import contracts, run the tests
 bench: install-dev ## Speed and memory against a peer architecture; density against known truth
 	$(BIN)/python tests/benchmarks/end_to_end.py --out docs/benchmarks
 	$(BIN)/python tests/benchmarks/phantoms.py --out docs/benchmarks
+
+cohort: install-dev ## Simulate patients anew; every calibration method against their truth
+	$(BIN)/python tests/benchmarks/run_cohort.py --simulate --out docs/benchmarks
 
 proto: install-dev ## Generate the gRPC code from proto/
 	scripts/generate_proto.sh
