@@ -6,12 +6,11 @@ own table; columns are named in the manifest.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +18,14 @@ import onnxruntime as ort
 
 from trabecula.anatomy import ModelUse
 from trabecula.calibration.calibration import ReferenceTissue
+from trabecula.calibration.comparator import MassAttenuationModel, load_mass_attenuation
+from trabecula.calibration.model_bundle import find_bundles, open_graph
 from trabecula.errors import ModelError
 from trabecula.model_files import read_verified
-from trabecula.segmentation.onnx_scan import scan_onnx
 from trabecula.segmentation.settings import RuntimeSettings
 
 DoubleArray = npt.NDArray[np.float64]
 
-_PROVIDER: Final = "CPUExecutionProvider"  # double precision on a handful of numbers: no accelerator is of use
 _MINERAL, _IODINE = "mineral-slope", "iodine-slope"
 _RED, _YELLOW = "red-marrow", "yellow-marrow"
 _LEAN, _FAT = "composed-bone-lean", "composed-bone-fat"
@@ -110,6 +109,8 @@ class CalibrationModel:
     """The beam in which nominal reference HU are given, and whose reading defines density."""
     _columns: tuple[str, ...]
     _session: ort.InferenceSession
+    mass_attenuation: MassAttenuationModel | None = None
+    """The comparator, where its bundle is installed."""
 
     def spectrum(self, beam: Beam, slope_relative_uncertainty: float) -> Spectrum:
         """Look up a beam; the table's edges hold outside its range."""
@@ -137,7 +138,10 @@ def load_calibration(models_dir: Path, runtime: RuntimeSettings) -> CalibrationM
         ModelError: if there is not exactly one, its manifest is incomplete, or onnxruntime cannot run it.
         ModelChecksumMismatch: if the ONNX file is not the one its manifest announces.
     """
-    folder, manifest = _find(models_dir)
+    found = find_bundles(models_dir, "calibration")
+    if len(found) != 1:
+        raise ModelError(f"one calibration bundle is needed, {len(found)} found", bundles=len(found))
+    folder, manifest = found[0]
     try:
         name, version, sha256 = str(manifest["name"]), str(manifest["version"]), str(manifest["sha256"])
         file = Path(str(manifest["file"])).name
@@ -150,45 +154,16 @@ def load_calibration(models_dir: Path, runtime: RuntimeSettings) -> CalibrationM
         raise ModelError(f"manifest of {folder.name} is incomplete", bundle=folder.name) from error
     if missing := _COLUMNS - set(columns):
         raise ModelError(f"manifest of {folder.name} lacks the columns {sorted(missing)}", bundle=folder.name)
-    session = _open(read_verified(folder / file, sha256), folder.name, runtime)
+    session, provider = open_graph(read_verified(folder / file, sha256), folder.name, runtime)
     try:
         anchor = _look_up(session, "spectrum_anchor", columns, _ANY_BEAM, 0.0)
     except Exception as error:  # onnxruntime raises subclasses of its own for any fault
         raise ModelError(f"{folder.name} cannot be run: {type(error).__name__}", bundle=folder.name) from error
-    use = ModelUse(name, version, sha256, "calibration", _PROVIDER)
-    return CalibrationModel(use, (kvp_low, kvp_high), (cm_low, cm_high), anchor_beam, anchor, columns, session)
-
-
-def _find(models_dir: Path) -> tuple[Path, dict[str, Any]]:
-    found: list[tuple[Path, dict[str, Any]]] = []
-    for path in sorted(models_dir.glob("*/manifest.json")):
-        try:
-            manifest = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise ModelError(f"manifest of {path.parent.name} cannot be read", bundle=path.parent.name) from error
-        if isinstance(manifest, dict) and manifest.get("kind") == "calibration":
-            found.append((path.parent, manifest))
-    if len(found) != 1:
-        raise ModelError(f"one calibration bundle is needed, {len(found)} found", bundles=len(found))
-    return found[0]
-
-
-def _open(content: bytes, bundle: str, runtime: RuntimeSettings) -> ort.InferenceSession:
-    try:
-        facts = scan_onnx(content)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ModelError(f"{bundle} is not an ONNX model", bundle=bundle) from error
-    if facts.external_data or facts.domains - {"", "ai.onnx"}:
-        raise ModelError(f"{bundle} uses data or operators from outside its file", bundle=bundle)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = runtime.memory_arena
-    try:
-        return ort.InferenceSession(content, options, providers=[_PROVIDER])
-    except Exception as error:  # onnxruntime raises subclasses of its own for any fault
-        raise ModelError(f"onnxruntime cannot load {bundle}: {type(error).__name__}", bundle=bundle) from error
+    use = ModelUse(name, version, sha256, "calibration", provider)
+    comparator = load_mass_attenuation(models_dir, runtime)
+    return CalibrationModel(
+        use, (kvp_low, kvp_high), (cm_low, cm_high), anchor_beam, anchor, columns, session, comparator
+    )
 
 
 def _feed(observations: Sequence[Observation], beam: Beam, slope_relative_uncertainty: float) -> dict[str, DoubleArray]:

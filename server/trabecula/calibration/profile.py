@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from trabecula.calibration.asynchronous import Asynchronous
 from trabecula.calibration.certificates import PhantomCertificate
 from trabecula.calibration.hu_only import HuOnly
+from trabecula.calibration.mass_attenuation import MassAttenuation
 from trabecula.calibration.phantomless import Phantomless
 from trabecula.calibration.site import NO_SITE, SiteCorrections
 from trabecula.calibration.synchronous import SynchronousPhantom
 
-Method = SynchronousPhantom | Asynchronous | Phantomless | HuOnly
+Method = SynchronousPhantom | Asynchronous | Phantomless | HuOnly | MassAttenuation
 """The closed set of :class:`trabecula.calibration.method.Calibrator` values."""
 
 

@@ -1,0 +1,55 @@
+"""Finding and opening the small graphs of the calibration stage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import onnxruntime as ort
+
+from trabecula.errors import ModelError
+from trabecula.segmentation.onnx_scan import scan_onnx
+from trabecula.segmentation.settings import RuntimeSettings
+
+_PROVIDER: Final = "CPUExecutionProvider"  # double precision on a handful of numbers: no accelerator is of use
+
+
+def find_bundles(models_dir: Path, kind: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Folders whose manifest is of a kind, with the manifest.
+
+    Raises:
+        ModelError: if any manifest cannot be read.
+    """
+    found: list[tuple[Path, dict[str, Any]]] = []
+    for path in sorted(models_dir.glob("*/manifest.json")):
+        try:
+            manifest = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ModelError(f"manifest of {path.parent.name} cannot be read", bundle=path.parent.name) from error
+        if isinstance(manifest, dict) and manifest.get("kind") == kind:
+            found.append((path.parent, manifest))
+    return found
+
+
+def open_graph(content: bytes, bundle: str, runtime: RuntimeSettings) -> tuple[ort.InferenceSession, str]:
+    """A session on the file's content, and the execution provider's name.
+
+    Raises:
+        ModelError: if it is no ONNX model, reaches outside its file, or onnxruntime cannot load it.
+    """
+    try:
+        facts = scan_onnx(content)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ModelError(f"{bundle} is not an ONNX model", bundle=bundle) from error
+    if facts.external_data or facts.domains - {"", "ai.onnx"}:
+        raise ModelError(f"{bundle} uses data or operators from outside its file", bundle=bundle)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = runtime.memory_arena
+    try:
+        return ort.InferenceSession(content, options, providers=[_PROVIDER]), _PROVIDER
+    except Exception as error:  # onnxruntime raises subclasses of its own for any fault
+        raise ModelError(f"onnxruntime cannot load {bundle}: {type(error).__name__}", bundle=bundle) from error
