@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from trabecula.evaluation.reference import VERTEBRA, VERTEBRA_BODY, VERTEBRA_POS
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.segmentation import RuntimeSettings, SegmentationModels, load_models
 from trabecula.segmentation.bundle import MANIFEST_NAME, find_bundles
+from trabecula.segmentation.nnunet.labels import read_target
+from trabecula.segmentation.nnunet.session import NnunetSession
 from trabecula.segmentation.session import ModelSession
 
 _MADE_BY_THE_PROGRAM = frozenset({"outside", "body", "table", "metal"})
@@ -34,10 +35,10 @@ class Judged:
     runtime: RuntimeSettings
 
     @property
-    def sessions(self) -> tuple[ModelSession, ...]:
+    def sessions(self) -> tuple[ModelSession | NnunetSession, ...]:
         """Every loaded segmentation model."""
-        values = (getattr(self.segmentation, field.name) for field in dataclasses.fields(self.segmentation))
-        return tuple(value for value in values if isinstance(value, ModelSession))
+        own = (self.segmentation.coarse, self.segmentation.fine)
+        return (*(session for session in own if session is not None), *self.segmentation.full)
 
     @property
     def uses(self) -> tuple[ModelUse, ...]:
@@ -47,10 +48,10 @@ class Judged:
     @property
     def structures(self) -> frozenset[str]:
         """Structures that at least one model has a channel for, or that the program finds by itself."""
-        channels = {name for session in self.sessions for name in session.manifest.outputs.logits.channels}
-        if VERTEBRA_BODY in channels or VERTEBRA_POSTERIOR in channels:
-            channels.add(VERTEBRA)
-        return frozenset(channels) | _MADE_BY_THE_PROGRAM
+        names = set().union(*(_structures(session) for session in self.sessions))
+        if VERTEBRA_BODY in names or VERTEBRA_POSTERIOR in names:
+            names.add(VERTEBRA)
+        return frozenset(names) | _MADE_BY_THE_PROGRAM
 
     @property
     def flag_below(self) -> float:
@@ -59,24 +60,42 @@ class Judged:
 
 
 def load_judged(bundles: Sequence[Path], models_dir: Path, runtime: RuntimeSettings, limits: ImagingLimits) -> Judged:
-    """Load the given bundles, and for every kind that is not among them the one that ``models_dir`` has.
+    """Load the given bundles, and the installed ones for the kinds that are not given.
+
+    Imported networks (kind ``full``) take the place of both passes; several of them work together, the first one's
+    word counts most.
 
     Raises:
-        ModelError: if a bundle cannot be used, or two of them are of one kind.
+        ModelError: if a bundle cannot be used, or the bundles do not go together.
     """
-    chosen = dict(find_bundles(models_dir))
-    given: dict[str, Path] = {}
-    for folder in bundles:
-        kind = _kind(folder)
-        if kind in given:
-            raise ModelError(f"two bundles of kind {kind}", kind=kind)
-        given[kind] = folder
-    chosen |= given
+    chosen = list(_chosen(bundles, models_dir))
     with tempfile.TemporaryDirectory(prefix="trabecula-evaluate-") as scratch:
-        for kind, folder in chosen.items():
-            (Path(scratch) / kind).symlink_to(folder.resolve(), target_is_directory=True)
-        segmentation = load_models(Path(scratch), runtime)
+        names = [f"{number}-{folder.name}" for number, folder in enumerate(chosen)]
+        for name, folder in zip(names, chosen, strict=True):
+            (Path(scratch) / name).symlink_to(folder.resolve(), target_is_directory=True)
+        segmentation = load_models(Path(scratch), runtime, names)
     return Judged(segmentation, load_calibration(models_dir, runtime), load_constants(), limits, runtime)
+
+
+def _chosen(bundles: Sequence[Path], models_dir: Path) -> Iterable[Path]:
+    kinds = [_kind(folder) for folder in bundles]
+    if "full" in kinds:
+        return bundles
+    for kind in set(kinds):
+        if kinds.count(kind) > 1:
+            raise ModelError(f"two bundles of kind {kind}", kind=kind)
+    return (find_bundles(models_dir) | dict(zip(kinds, bundles, strict=True))).values()
+
+
+def _structures(session: ModelSession | NnunetSession) -> frozenset[str]:
+    """Names of what a model looks for; vertebrae by part."""
+    if isinstance(session, ModelSession):
+        return frozenset(session.manifest.outputs.logits.channels)
+    targets = [read_target(label.target) for label in session.manifest.nnunet.labels]
+    names = {target.structure.name.lower() for target in targets if target.structure is not None}
+    if any(target.vertebra for target in targets):
+        names |= {VERTEBRA_BODY, VERTEBRA_POSTERIOR}
+    return frozenset(names)
 
 
 def _kind(folder: Path) -> str:
