@@ -18,7 +18,7 @@ from trabecula.segmentation.predict import Prediction
 from trabecula.segmentation.resample import Grid, interpolate_slabs, nearest_index, nearest_labels, top_channel
 from trabecula.segmentation.settings import SegmentationSettings
 from trabecula.segmentation.soft_tissue import METAL, SKELETAL_MUSCLE, SUBCUTANEOUS_FAT
-from trabecula.segmentation.vertebrae import CutPlanes, InstanceMap, spread
+from trabecula.segmentation.vertebrae import CutPlanes, InstanceMap, spread, tells_bodies_apart
 
 Box = tuple[slice, slice, slice]
 _PART, _WORKERS = 24, 2
@@ -63,7 +63,7 @@ def scan_labels(
     labels[box] = nearest_labels(everything, label_grid, scan.crop(box))
     if fine is not None:
         _put_fine(labels, scan, coarse.prediction, label_grid, fine.prediction, settings)
-    _number_vertebrae(labels, scan, coarse, fine, planes, ordinals)
+    _number_vertebrae(labels, scan, coarse, fine, planes, ordinals, settings)
     _refine_soft_tissue(labels, volume, box, coarse.prediction.channels, settings)
     trim_to_body(labels, volume, body, body_grid, scan, settings)
     mark_metal(labels, volume, settings)
@@ -163,6 +163,7 @@ def _number_vertebrae(
     fine: Cleaned | None,
     planes: CutPlanes,
     ordinals: Sequence[int],
+    settings: SegmentationSettings,
 ) -> None:
     """Put levels in the place of the bare vertebra labels: bodies by the disc planes, posterior elements by the
     instance maps (of a fine model with offsets, bodies too). Instances past the last lumbar level become other bone."""
@@ -175,7 +176,7 @@ def _number_vertebrae(
     numbers[:-1] = [n if n <= POSTERIOR_LABEL_BASE - BODY_LABEL_BASE and n <= 24 else 0 for n in ordinals]
     heights = planes.heights_mm(here)
     lookups = [_Lookup.of(cleaned, steps, here) for cleaned, steps in ((coarse, 1), (fine, 2)) if cleaned is not None]
-    fine_bodies = fine is not None and fine.prediction.offset_mm is not None
+    fine_bodies = fine is not None and tells_bodies_apart(fine.prediction, settings.column)
     for row in range(here.shape[0]):
         plane = labels[k.start + row, j, i]
         body = plane == BODY_LABEL_BASE

@@ -46,6 +46,7 @@ _DROP_LATERAL = np.array(
 )
 """The same for what lies beside the midline: arches, joints, transverse processes."""
 _MIDLINE_MM = 7.0
+_OFFSET_WEIGHT = 0.6
 _STRAY_MM = 25.0
 """An offset that leads further than this from the centre line is not believed."""
 
@@ -81,19 +82,34 @@ class Chain:
 
 
 def voted_numbers(prediction: Prediction, index: npt.NDArray[np.intp], chain: Chain) -> npt.NDArray[np.intp]:
-    """Number of the vertebra that each of (N, 3) bone voxels of a prediction belongs to, as :meth:`Chain.number_at`."""
+    """Number of the vertebra that each of (N, 3) bone voxels of a prediction belongs to, as :meth:`Chain.number_at`.
+
+    Where the model gives offsets, the vote is the mean of what they and the anatomy say: each errs by a quarter of a
+    vertebra, independently of the other.
+    """
     if len(index) == 0:
         return np.zeros(0, dtype=np.intp)
     points = prediction.grid.to_mm(index)
+    anatomical = _anatomical_arc_mm(points, chain)
     if prediction.offset_mm is None:
-        return chain.number_at(_anatomical_arc_mm(points, chain))
-    aims = points + prediction.offset_mm[:, index[:, 0], index[:, 1], index[:, 2]].T
-    row, distance = chain.column.nearest(aims)
-    arc = row.astype(np.float64)
-    stray = distance > _STRAY_MM
-    if stray.any():
-        arc[stray] = _anatomical_arc_mm(points[stray], chain)
-    return chain.number_at(arc)
+        return chain.number_at(anatomical)
+    row, distance = _aims(prediction, index, points, chain)
+    weight = np.where(distance <= _STRAY_MM, _OFFSET_WEIGHT, 0.0)
+    return chain.number_at(weight * row + (1 - weight) * anatomical)
+
+
+def aimed_numbers(prediction: Prediction, index: npt.NDArray[np.intp], chain: Chain) -> npt.NDArray[np.intp]:
+    """The same by the offsets alone, for voxels of bodies; the prediction must have offsets."""
+    row, _ = _aims(prediction, index, prediction.grid.to_mm(index), chain)
+    return chain.number_at(row.astype(np.float64))
+
+
+def _aims(
+    prediction: Prediction, index: npt.NDArray[np.intp], points: FloatArray, chain: Chain
+) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Place on the centre line to which the offsets lead, and the distance from it at which they end."""
+    assert prediction.offset_mm is not None  # noqa: S101  (callers have looked)
+    return chain.column.nearest(points + prediction.offset_mm[:, index[:, 0], index[:, 1], index[:, 2]].T)
 
 
 def _anatomical_arc_mm(points: FloatArray, chain: Chain) -> FloatArray:

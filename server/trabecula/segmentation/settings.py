@@ -64,6 +64,8 @@ class ColumnSettings:
     """A piece of posterior elements apart from its own vertebra that is smaller goes to the vertebra it touches."""
     vote_reach_mm: float = 8.0
     """So near to the plane between two bodies a model's offsets decide to which a voxel belongs."""
+    vote_spacing_mm: float = 2.5
+    """Offsets on a coarser grid are too blurred for that."""
     disc_reach_mm: float = 9.0
     """No disc is further than this from the plane between two bodies."""
     min_disc_evidence: float = 0.3

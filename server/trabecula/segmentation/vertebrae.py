@@ -13,7 +13,7 @@ from trabecula.geometry import FloatArray
 from trabecula.segmentation.bundle import DISC, VERTEBRA_BODY, VERTEBRA_POSTERIOR
 from trabecula.segmentation.column import Column
 from trabecula.segmentation.instances import Segment
-from trabecula.segmentation.ownership import Chain, voted_numbers
+from trabecula.segmentation.ownership import Chain, aimed_numbers, voted_numbers
 from trabecula.segmentation.predict import Prediction
 from trabecula.segmentation.resample import Grid, top_channel
 from trabecula.segmentation.session import FloatVolume
@@ -114,6 +114,11 @@ def keep_vertebrae(
     return replace(prediction, probability=probability), instances
 
 
+def tells_bodies_apart(prediction: Prediction, settings: ColumnSettings) -> bool:
+    """Whether a model's offsets are fine enough to draw the border between two bodies."""
+    return prediction.offset_mm is not None and max(prediction.grid.spacing_mm) <= settings.vote_spacing_mm
+
+
 def _by_vote(
     bodies: InstanceMap, reached: InstanceMap, prediction: Prediction, chain: Chain, settings: ColumnSettings
 ) -> InstanceMap:
@@ -159,7 +164,7 @@ def _drop_stray_discs(
 def _bodies(
     body: npt.NDArray[np.bool_], prediction: Prediction, chain: Chain, planes: CutPlanes, settings: ColumnSettings
 ) -> InstanceMap:
-    """Bodies by the planes through the discs; close to a plane by the votes of a model that gives offsets, because
+    """Bodies by the planes through the discs; close to a plane by the offsets of a fine model that has them, because
     endplates are seldom at right angles to the column."""
     out = np.zeros(prediction.grid.shape, dtype=np.uint8)
     index = np.argwhere(body)
@@ -167,9 +172,9 @@ def _bodies(
     near = chain.column.distance_mm(points) <= settings.body_radius_mm if len(points) else np.zeros(0, dtype=bool)
     index, points = index[near], points[near]
     segment = planes.segment_of(points).astype(np.intp)
-    if prediction.offset_mm is not None and len(planes.points):
+    if tells_bodies_apart(prediction, settings) and len(planes.points):
         close = planes.distance_mm(points) <= settings.vote_reach_mm
-        segment[close] = voted_numbers(prediction, index[close], chain)
+        segment[close] = aimed_numbers(prediction, index[close], chain)
     out[tuple(index.T)] = np.where(segment < len(chain.segments), segment + 1, 0)
     for number, box in enumerate(ndimage.find_objects(out), start=1):
         if box is None:
