@@ -63,6 +63,10 @@ class Settings:
     """How long results are kept after the end of a screening."""
     level_profile: str = "cn-2024"
     """Rules by which densities are read at each level: ``cn-2024``, ``acr``, or the path of a site's own TOML file."""
+    calibration_file: Path | None = None
+    """The site's calibration file (TOML): order of methods, QCT phantoms, fitted corrections; docs/calibration.md."""
+    scanner_history_file: Path | None = None
+    """Phantom scans and maintenance of the site's scanners, kept by ``trabecula scanner``."""
     second_readers: str = ""
     """Second-reader bundles in ``models_dir`` to ask beside the measurement, by folder name, commas between; none
     when empty."""

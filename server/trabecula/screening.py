@@ -18,6 +18,8 @@ from trabecula.assessment.rules import load_rules
 from trabecula.bone.measure import measure_vertebrae
 from trabecula.calibration.calibrate import CalibrationModel, calibrate, load_calibration
 from trabecula.calibration.density import measure_density
+from trabecula.calibration.profile import DEFAULT_PROFILE as DEFAULT_CALIBRATION
+from trabecula.calibration.profile import CalibrationProfile
 from trabecula.clinical import DEFAULT_PROFILE, ClinicalConstants, load_constants
 from trabecula.composition.measure import measure_levels
 from trabecula.evidence import build_views
@@ -40,6 +42,8 @@ class Engine:
     calibration: CalibrationModel
     constants: ClinicalConstants
     limits: ImagingLimits
+    calibration_profile: CalibrationProfile = DEFAULT_CALIBRATION
+    """Calibration methods in order of preference, and what the site has fitted."""
     second_readers: tuple[SecondReader, ...] = ()
     """End-to-end models that are asked beside the measurement; none unless named."""
 
@@ -123,7 +127,9 @@ def screen(
         return conclude(findings.refused(measured))
 
     with clock.stage(Stage.CALIBRATION):
-        calibration = calibrate(study.volume, anatomy, study.acquisition, engine.calibration, constants)
+        calibration = calibrate(
+            study.volume, anatomy, study.acquisition, engine.calibration, constants, engine.calibration_profile
+        )
     if isinstance(calibration, Refusal):
         return conclude(findings.refused(calibration))
 

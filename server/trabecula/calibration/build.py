@@ -66,6 +66,8 @@ def build_calibration(
         density_correction_mg_cm3=kernel.amount + slices.amount,
         kernel_standard_uncertainty_mg_cm3=kernel.added_standard_uncertainty,
         slice_standard_uncertainty_mg_cm3=slices.added_standard_uncertainty,
+        bone_gain=ground.bone_map.slope if ground.bone_map else 1.0,
+        bone_offset_hu=ground.bone_map.intercept_hu if ground.bone_map else 0.0,
         corrections=(*ground.before, *steps, *ground.after),
     )
 

@@ -9,7 +9,7 @@ from trabecula.anatomy import Anatomy
 from trabecula.calibration.beam import spectrum_refusal
 from trabecula.calibration.calibration import Calibration, MethodVerdict, ReferenceTissue
 from trabecula.calibration.findings import ScanFindings, find_in_scan
-from trabecula.calibration.ground import lay_ground
+from trabecula.calibration.ground import lay_ground, map_for
 from trabecula.calibration.method import NotOffered, Scan
 from trabecula.calibration.model import CalibrationModel, load_calibration
 from trabecula.calibration.patient_size import PatientSize
@@ -47,7 +47,9 @@ def calibrate_findings(
     profile: CalibrationProfile = DEFAULT_PROFILE,
 ) -> Calibration | Refusal:
     """Calibrate from what was measured in the image; refuses as :func:`calibrate` does."""
-    refusal = spectrum_refusal(acquisition, model, constants)
+    if acquisition.virtual_unenhanced and map_for(acquisition, profile.site) is None:
+        return _no_map()
+    refusal = None if acquisition.virtual_unenhanced else spectrum_refusal(acquisition, model, constants)
     if refusal is not None:
         return refusal
     if findings.size is None:
@@ -77,6 +79,16 @@ def calibrate_samples(
 ) -> Calibration | Refusal:
     """:func:`calibrate_findings` from reference tissues and size alone."""
     return calibrate_findings(ScanFindings(samples, size), acquisition, model, constants, profile)
+
+
+def _no_map() -> Refusal:
+    return Refusal(
+        RefusalCode.DERIVED_ONLY,
+        Stage.CALIBRATION,
+        "The images are virtual unenhanced ones of a dual-energy scan, whose bone attenuation is far too low, and the "
+        "site has fitted no map for this scanner.",
+        "Send the series as scanned, or fit a map and name it in the calibration file.",
+    )
 
 
 def _nothing_left(passed: Iterable[MethodVerdict]) -> Refusal:

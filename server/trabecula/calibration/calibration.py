@@ -145,6 +145,10 @@ class Calibration:
     kernel_standard_uncertainty_mg_cm3: float = 0.0
     slice_standard_uncertainty_mg_cm3: float = 0.0
     curvature_mg_cm3_per_hu2: float = 0.0
+    bone_gain: float = 1.0
+    """``HU = bone_gain * HU + bone_offset_hu`` comes before everything else, for bone alone: the site's map from
+    virtual unenhanced HU to true ones."""
+    bone_offset_hu: float = 0.0
     corrections: tuple[CorrectionStep, ...] = ()
     chosen_because: str = ""
     """Why this method and no other, in words."""
@@ -158,7 +162,10 @@ class Calibration:
 
     def hu_prime(self, hu: float) -> float:
         """HU' of trabecular bone, contrast taken off."""
-        return self.gain * hu + self.offset_hu - self.contrast_correction_hu
+        return self.gain * self._true_hu(hu) + self.offset_hu - self.contrast_correction_hu
+
+    def _true_hu(self, hu: float) -> float:
+        return self.bone_gain * hu + self.bone_offset_hu
 
     def density_mg_cm3(self, hu: float) -> float:
         """Density of trabecular bone that shows ``hu``, on :attr:`scale`."""
@@ -168,10 +175,10 @@ class Calibration:
 
     def standard_uncertainties_mg_cm3(self, hu: float) -> dict[str, float]:
         """Independent parts of the calibration's error at ``hu``, mg/cm3, by name. They add in quadrature."""
-        slope = self.slope_hu_per_mg_cm3
+        slope, true_hu = self.slope_hu_per_mg_cm3, self._true_hu(hu)
         through_slope = self.density_mg_cm3(hu) + self.density_correction_mg_cm3
         line_hu2 = (
-            self.gain_variance * hu**2 + 2.0 * self.gain_offset_covariance_hu * hu + self.offset_variance_hu2
+            self.gain_variance * true_hu**2 + 2.0 * self.gain_offset_covariance_hu * true_hu + self.offset_variance_hu2
         ) - 2.0 * through_slope * self.offset_slope_covariance
         size = abs(through_slope) * self.slope_size_standard_uncertainty
         prior = abs(through_slope) * math.sqrt(

@@ -71,7 +71,7 @@ def _density(
         measurement,
         calibration.hu_prime(hu),
         calibration.density_mg_cm3(hu),
-        abs(calibration.gain) * error / calibration.slope_hu_per_mg_cm3,
+        abs(calibration.gain * calibration.bone_gain) * error / calibration.slope_hu_per_mg_cm3,
         constants.number("density.segmentation_standard_uncertainty"),
         calibration.standard_uncertainties_mg_cm3(hu),
         rule,

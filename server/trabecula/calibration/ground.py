@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 from trabecula.calibration.beam import KnownBeam, known_beam, marrow_correction_hu, switched, to_120kvp
 from trabecula.calibration.calibration import CorrectionName, CorrectionStep, ReferenceTissue
-from trabecula.calibration.contrast import ContrastFinding, bone_correction, find_contrast
+from trabecula.calibration.contrast import ContrastFinding, Phase, bone_correction, find_contrast
 from trabecula.calibration.findings import ScanFindings
 from trabecula.calibration.model import CalibrationModel
 from trabecula.calibration.patient_size import PatientSize
 from trabecula.calibration.sections import SLAB_MM
-from trabecula.calibration.site import SiteCorrections
+from trabecula.calibration.site import SiteCorrections, VirtualUnenhancedMap
 from trabecula.clinical import ClinicalConstants
-from trabecula.imaging.study import Acquisition, SpectralFilter
+from trabecula.imaging.study import Acquisition, ContrastTag, SpectralFilter
 from trabecula.outcome import Notice, Severity, Stage
 
 
@@ -30,6 +30,8 @@ class Ground:
     slice_step: CorrectionStep
     before: tuple[CorrectionStep, ...]
     """Steps that came before calibration: averaging by noise, completion of a cut body."""
+    bone_map: VirtualUnenhancedMap | None
+    """The site's map where the image is virtual unenhanced; no soft tissue is a reference then."""
     to_120kvp_gain: float
     to_120kvp_offset_hu: float
     notices: tuple[Notice, ...]
@@ -48,11 +50,22 @@ def lay_ground(
     constants: ClinicalConstants,
     site: SiteCorrections,
 ) -> Ground:
-    """Beam and corrections of a scan whose spectrum can be told."""
+    """Beam and corrections of a scan whose spectrum can be told (and which the site can map, if it is virtual)."""
+    bone_map = map_for(acquisition, site)
+    if bone_map is not None:
+        acquisition = replace(
+            acquisition,
+            kvp=bone_map.equivalent_kvp,
+            spectral_filter=SpectralFilter.NONE,
+            contrast=ContrastTag.NOT_GIVEN,
+        )
     beam = known_beam(acquisition, size, model, constants, site.without)
     aorta = findings.samples.get(ReferenceTissue.AORTIC_BLOOD)
     aorta_hu = None if aorta is None else aorta.hu
-    contrast = find_contrast(aorta_hu, findings.organs, acquisition.contrast, beam.iodine_ratio(), constants)
+    if bone_map is None:
+        contrast = find_contrast(aorta_hu, findings.organs, acquisition.contrast, beam.iodine_ratio(), constants)
+    else:
+        contrast = ContrastFinding(Phase.UNENHANCED, "unenhanced: virtual unenhanced image, mapped", False, ())
     steps = (
         bone_correction(contrast, aorta_hu, findings.organs, beam, constants, site),
         _marrow_step(beam, constants),
@@ -60,6 +73,8 @@ def lay_ground(
         _slice_step(acquisition, constants),
     )
     wash, marrow, kernel, slices = (switched(step, site.without) for step in steps)
+    if bone_map is not None:
+        wash = replace(wash, added_standard_uncertainty=bone_map.residual_sd_hu)
     gain, offset = to_120kvp(beam, constants)
     return Ground(
         size=size,
@@ -69,7 +84,8 @@ def lay_ground(
         marrow_step=marrow,
         kernel_step=kernel,
         slice_step=slices,
-        before=tuple(switched(step, site.without) for step in _steps_before(findings, size, constants)),
+        before=tuple(switched(step, site.without) for step in _steps_before(findings, size, bone_map, constants)),
+        bone_map=bone_map,
         to_120kvp_gain=gain,
         to_120kvp_offset_hu=offset,
         notices=(*contrast.notices, *_beam_notices(acquisition, beam, size, model)),
@@ -82,7 +98,7 @@ def in_force(step: CorrectionStep) -> CorrectionStep:
 
 
 def _steps_before(
-    findings: ScanFindings, size: PatientSize, constants: ClinicalConstants
+    findings: ScanFindings, size: PatientSize, bone_map: VirtualUnenhancedMap | None, constants: ClinicalConstants
 ) -> tuple[CorrectionStep, ...]:
     steps = []
     if findings.averaging_mm is not None:
@@ -93,7 +109,21 @@ def _steps_before(
         steps.append(
             CorrectionStep(CorrectionName.FIELD_OF_VIEW, size.added_cm, "cm", source, size.standard_uncertainty_cm)
         )
+    if bone_map is not None:
+        at_hu = constants.number("calibration.virtual_unenhanced_at")
+        taken_off = at_hu - (bone_map.slope * at_hu + bone_map.intercept_hu)
+        steps.append(
+            CorrectionStep(CorrectionName.VIRTUAL_UNENHANCED, taken_off, "HU", bone_map.source, bone_map.residual_sd_hu)
+        )
     return tuple(steps)
+
+
+def map_for(acquisition: Acquisition, site: SiteCorrections) -> VirtualUnenhancedMap | None:
+    """The site's map for this scanner's virtual unenhanced images; None where there is none or none is needed."""
+    if not acquisition.virtual_unenhanced:
+        return None
+    fits = (m for m in site.virtual_unenhanced if not m.station_hashes or acquisition.station_hash in m.station_hashes)
+    return next(fits, None)
 
 
 def _marrow_step(beam: KnownBeam, constants: ClinicalConstants) -> CorrectionStep:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from trabecula.calibration.beam import nominal_tissue
 from trabecula.calibration.build import build_calibration
 from trabecula.calibration.calibration import CalibrationMethod, ReferenceMeasurement, ReferenceTissue
-from trabecula.calibration.contrast import ContrastFinding
+from trabecula.calibration.ground import Ground
 from trabecula.calibration.method import NotOffered, Scan, Verdict
 from trabecula.calibration.reference_sets import ALL_REFERENCES, ReferenceSet
 from trabecula.calibration.references import fit_references
@@ -43,9 +43,7 @@ class Phantomless:
         ground, constants = scan.ground, scan.constants
         samples = {t: s for t, s in scan.findings.samples.items() if t in self.references.tissues}
         nominal = {t: nominal_tissue(t, ground.beam, ground.contrast.enhanced, constants) for t in samples}
-        references, line = fit_references(
-            samples, nominal, _barred(ground.contrast), scan.model, constants, self.references
-        )
+        references, line = fit_references(samples, nominal, _barred(ground), scan.model, constants, self.references)
         if line is None:
             return _without_references(references, self.references)
         beam = ground.beam
@@ -64,10 +62,13 @@ class Phantomless:
         )
 
 
-def _barred(contrast: ContrastFinding) -> Mapping[ReferenceTissue, str]:
-    if contrast.blood_may_calibrate:
+def _barred(ground: Ground) -> Mapping[ReferenceTissue, str]:
+    if ground.bone_map is not None:
+        soft = frozenset(ReferenceTissue) - {ReferenceTissue.OUTSIDE_AIR}
+        return dict.fromkeys(soft, "virtual unenhanced image")
+    if ground.contrast.blood_may_calibrate:
         return {}
-    return dict.fromkeys(_IODINE, f"contrast medium ({contrast.phase.value})")
+    return dict.fromkeys(_IODINE, f"contrast medium ({ground.contrast.phase.value})")
 
 
 def _without_references(references: Sequence[ReferenceMeasurement], wanted: ReferenceSet) -> NotOffered | Refusal:

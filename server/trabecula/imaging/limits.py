@@ -40,5 +40,7 @@ class ImagingLimits:
     """Slices beyond a gap near an end that are dropped rather than the series refused,"""
     max_end_fraction_dropped: float = 0.02
     """and at most this part of the series."""
+    accept_virtual_unenhanced: bool = False
+    """Whether the site has a map that brings dual-energy virtual unenhanced HU to true ones; refused otherwise."""
     threads: int = 2
     """Threads that read and decode."""

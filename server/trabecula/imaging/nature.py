@@ -30,8 +30,12 @@ class ImageNature:
     """Why the numbers are no CT numbers (``virtual image``, ``projection`` ...); empty where they are."""
 
 
+VIRTUAL_UNENHANCED = "virtual unenhanced image"
+"""Kind of computed image that a site may have a map for."""
+
 _COMPUTED_TYPES: dict[str, str] = {
-    "virtual image": r"VNC|VUE|VUE_.*|VIRTUAL.*|MONO_?E.*|MONO_?ENERGETIC.*|VMI.*|\d+ ?KEV|SBI",
+    VIRTUAL_UNENHANCED: r"VNC|VUE|VUE_.*|VIRTUAL_?(NON|UN).*",
+    "virtual image": r"VIRTUAL.*|MONO_?E.*|MONO_?ENERGETIC.*|VMI.*|\d+ ?KEV|SBI",
     "material map": r"IODINE.*|WATER.*|CALCIUM.*|MATERIAL.*|MD|HAP.*|URIC.*|Z_?EFF.*|EFF(ECTIVE)?_?Z.*|RHO.*"
     r"|ELECTRON_DENSITY|EDW?|FAT_FRACTION|MAT_.*",
     "projection": r"MIP|MAX_IP|MIN_?IP|PROJECTION IMAGE|MEAN_IP|RAYSUM|AIP",
@@ -39,7 +43,8 @@ _COMPUTED_TYPES: dict[str, str] = {
     "parameter map": r"PERFUSION|RCBF|RCBV|CBF|CBV|MTT|TTP|TMAX|SUBTRACTION|DIFFERENCE|BONE_?REMOVAL|OVERLAY",
 }
 _COMPUTED_TEXT: dict[str, str] = {
-    "virtual image": r"\bVNC\w*\b|\bVUE\b|virtual\W*(non|un|mono)|\bmono\W?e(nerg\w*)?\b|\b\d{2,3}\W?keV\b",
+    VIRTUAL_UNENHANCED: r"\bVNC\w*\b|\bVUE\b|virtual\W*(non|un)",
+    "virtual image": r"virtual\W*mono|\bmono\W?e(nerg\w*)?\b|\b\d{2,3}\W?keV\b",
     "material map": r"\biodine\W*(map|overlay|density|no water)|\bz\W?eff\b|\bcalcium suppress\w*|\belectron density\b",
     "projection": r"\bMIPs?\b|\bminip\b|\bthick mip\b",
     "rendering": r"\bVRT\b|\bvolume render\w*|\b3D\W?(VR|SSD)\b",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trabecula.errors import InputError
-from trabecula.imaging.facts import SeriesFacts, read_facts
+from trabecula.imaging.facts import read_facts
 from trabecula.imaging.grid import GridPlan
 from trabecula.imaging.instance import Slice
 from trabecula.imaging.intake import Intake, take_in
@@ -72,7 +72,7 @@ def _best_series(intake: Intake, limits: ImagingLimits, progress: ProgressListen
             continue
         return CtStudy(
             volume=CtVolume(outcome.hu, outcome.plan.geometry),
-            acquisition=_acquisition(candidate.facts, outcome.plan),
+            acquisition=_acquisition(candidate, outcome.plan),
             identity=candidate.facts.identity,
             candidates=as_candidates(ranked, candidate),
             notices=notices + outcome.notices,
@@ -108,7 +108,8 @@ def _nothing_to_rank(intake: Intake, limits: ImagingLimits) -> StudyRefused:
     return StudyRefused((refuse(code),), identity, (), intake.notices)
 
 
-def _acquisition(facts: SeriesFacts, plan: GridPlan) -> Acquisition:
+def _acquisition(chosen: RankedStack, plan: GridPlan) -> Acquisition:
+    facts = chosen.facts
     frame = plan.slices[len(plan.slices) // 2].frame
     return Acquisition(
         kvp=facts.kvp,
@@ -126,6 +127,7 @@ def _acquisition(facts: SeriesFacts, plan: GridPlan) -> Acquisition:
         model=facts.model,
         station_hash=facts.station_hash,
         acquired_at=facts.acquired_at,
+        virtual_unenhanced=chosen.virtual_unenhanced,
     )
 
 

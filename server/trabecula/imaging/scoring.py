@@ -10,7 +10,7 @@ from trabecula.imaging.facts import SeriesFacts
 from trabecula.imaging.grid import GridPlan, plan_grid
 from trabecula.imaging.instance import Frame
 from trabecula.imaging.limits import ImagingLimits
-from trabecula.imaging.nature import ImageNature, Origin, nature_of
+from trabecula.imaging.nature import VIRTUAL_UNENHANCED, ImageNature, Origin, nature_of
 from trabecula.imaging.refusals import refuse
 from trabecula.imaging.stacks import Stack
 from trabecula.imaging.study import ContrastTag, KernelClass, SeriesCandidate
@@ -23,6 +23,7 @@ _KERNEL = {KernelClass.SOFT: 0.0, KernelClass.UNKNOWN: -8.0, KernelClass.MEDIUM:
 _ORIGIN = {Origin.ORIGINAL: 0.0, Origin.UNSTATED: -2.0, Origin.DERIVED: -15.0}
 _REFORMATTED = -10.0
 _MIXED_ENERGY = -15.0
+_VIRTUAL = -70.0
 _LOSSY = -15.0
 _THIN_MM, _THICK_MM = 1.0, 3.0
 _BELOW_THIN = -5.0
@@ -56,6 +57,7 @@ class RankedStack:
     refusals: tuple[Refusal, ...]
     terms: tuple[Term, ...]
     kind: str
+    virtual_unenhanced: bool = False
 
     @property
     def score(self) -> float:
@@ -74,13 +76,14 @@ class RankedStack:
 def rank(stack: Stack, facts: SeriesFacts, limits: ImagingLimits) -> RankedStack:
     """Judge one stack."""
     nature = nature_of(stack.middle.frame.image_type, facts.description)
-    refusals = _unusable(stack, nature)
+    refusals = _unusable(stack, nature, limits)
     plan = None
     if not refusals:
         planned = plan_grid(stack, limits)
         plan, refusals = (planned, ()) if isinstance(planned, GridPlan) else (None, planned)
     terms = _terms(stack, facts, nature, plan) if plan else ()
-    return RankedStack(stack, facts, plan, refusals, terms, _kind(stack, facts, nature))
+    virtual = nature.computed == VIRTUAL_UNENHANCED
+    return RankedStack(stack, facts, plan, refusals, terms, _kind(stack, facts, nature), virtual)
 
 
 def as_candidates(ranked: Sequence[RankedStack], chosen: RankedStack | None) -> tuple[SeriesCandidate, ...]:
@@ -109,10 +112,11 @@ def _rescale_refusal(frame: Frame) -> Refusal | None:
     return None
 
 
-def _unusable(stack: Stack, nature: ImageNature) -> tuple[Refusal, ...]:
+def _unusable(stack: Stack, nature: ImageNature, limits: ImagingLimits) -> tuple[Refusal, ...]:
     if nature.localizer:
         return (refuse(RefusalCode.LOCALIZER_ONLY),)
-    if nature.computed:
+    mapped = limits.accept_virtual_unenhanced and nature.computed == VIRTUAL_UNENHANCED
+    if nature.computed and not mapped:
         return (refuse(RefusalCode.DERIVED_ONLY, f"Kind: {nature.computed}."),)
     pixels = stack.middle.instance.pixels
     if pixels.samples != 1 or not pixels.photometric.startswith("MONOCHROME"):
@@ -135,6 +139,7 @@ def _terms(stack: Stack, facts: SeriesFacts, nature: ImageNature, plan: GridPlan
         Term("kernel", _KERNEL[facts.kernel_class], f"{facts.kernel_class} kernel"),
         _thickness_term(plan.slice_mm),
         _either("reformat", nature.reformatted, _REFORMATTED, "reformatted", "as reconstructed"),
+        _either("virtual", nature.computed != "", _VIRTUAL, "virtual unenhanced image", "as scanned"),
         _either("energy", nature.mixed_energy, _MIXED_ENERGY, "blend of two tube voltages", "one tube voltage"),
         _either("compression", lossy, _LOSSY, "lossy compression", "lossless"),
     )

@@ -70,6 +70,8 @@ class Acquisition:
     """Keyed by nothing secret: sha256 of the device serial, shortened; tells scanners apart."""
     acquired_at: str | None
     """ISO 8601 date or date-time of the acquisition as the scanner's clock had it."""
+    virtual_unenhanced: bool = False
+    """Iodine was taken out of the picture by dual energy: its numbers are not those of an unenhanced scan."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from trabecula.calibration.profile import CalibrationProfile
+from trabecula.calibration.scanner_history import read_history
+from trabecula.calibration.site_file import default_profile, read_profile
 from trabecula.config import Settings, bundle_names
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.outputs.r4 import FhirOptions
@@ -22,7 +26,9 @@ def load_screen(settings: Settings) -> ScreenFunction:
 
     Raises:
         ModelError: if a bundle is missing, damaged or does not match its sha256.
+        SiteFileError: if the site's calibration file or scanner history cannot be used.
     """
+    site_profile(settings)  # a file that cannot be used stops the start, not the first study
     provider = Provider[settings.execution_provider.upper()]
     engine = load_engine(
         settings.models_dir,
@@ -36,9 +42,25 @@ def load_screen(settings: Settings) -> ScreenFunction:
     def bound(
         paths: Sequence[Path], patient: PatientContext, progress: ProgressListener, *, keep_anatomy: bool
     ) -> Screening:
-        return screen(paths, engine, patient, progress, keep_anatomy=keep_anatomy)
+        # read anew for each study: phantom scans are added while the service runs
+        profile = site_profile(settings)
+        limits = replace(engine.limits, accept_virtual_unenhanced=bool(profile.site.virtual_unenhanced))
+        ready = replace(engine, calibration_profile=profile, limits=limits)
+        return screen(paths, ready, patient, progress, keep_anatomy=keep_anatomy)
 
     return bound
+
+
+def site_profile(settings: Settings) -> CalibrationProfile:
+    """The site's calibration profile as its files stand now.
+
+    Raises:
+        SiteFileError: if a file that the settings name cannot be used.
+    """
+    history = None if settings.scanner_history_file is None else read_history(settings.scanner_history_file)
+    if settings.calibration_file is not None:
+        return read_profile(settings.calibration_file, history)
+    return default_profile(history)
 
 
 def load_perform(settings: Settings) -> Perform:

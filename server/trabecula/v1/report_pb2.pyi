@@ -442,7 +442,7 @@ class PixelSpacing(_message.Message):
     def __init__(self, row: _Optional[float] = ..., column: _Optional[float] = ...) -> None: ...
 
 class Acquisition(_message.Message):
-    __slots__ = ("kvp", "spectral_filter", "kernel", "kernel_class", "slice_thickness_mm", "slice_spacing_mm", "pixel_spacing_mm", "reconstruction_diameter_mm", "contrast", "exposure_mas", "ctdi_vol_mgy", "manufacturer", "model", "station_hash", "acquired_at")
+    __slots__ = ("kvp", "spectral_filter", "kernel", "kernel_class", "slice_thickness_mm", "slice_spacing_mm", "pixel_spacing_mm", "reconstruction_diameter_mm", "contrast", "exposure_mas", "ctdi_vol_mgy", "manufacturer", "model", "station_hash", "acquired_at", "virtual_unenhanced")
     KVP_FIELD_NUMBER: _ClassVar[int]
     SPECTRAL_FILTER_FIELD_NUMBER: _ClassVar[int]
     KERNEL_FIELD_NUMBER: _ClassVar[int]
@@ -458,6 +458,7 @@ class Acquisition(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     STATION_HASH_FIELD_NUMBER: _ClassVar[int]
     ACQUIRED_AT_FIELD_NUMBER: _ClassVar[int]
+    VIRTUAL_UNENHANCED_FIELD_NUMBER: _ClassVar[int]
     kvp: float
     spectral_filter: SpectralFilter
     kernel: str
@@ -473,7 +474,8 @@ class Acquisition(_message.Message):
     model: str
     station_hash: str
     acquired_at: str
-    def __init__(self, kvp: _Optional[float] = ..., spectral_filter: _Optional[_Union[SpectralFilter, str]] = ..., kernel: _Optional[str] = ..., kernel_class: _Optional[_Union[KernelClass, str]] = ..., slice_thickness_mm: _Optional[float] = ..., slice_spacing_mm: _Optional[float] = ..., pixel_spacing_mm: _Optional[_Union[PixelSpacing, _Mapping]] = ..., reconstruction_diameter_mm: _Optional[float] = ..., contrast: _Optional[_Union[ContrastTag, str]] = ..., exposure_mas: _Optional[float] = ..., ctdi_vol_mgy: _Optional[float] = ..., manufacturer: _Optional[str] = ..., model: _Optional[str] = ..., station_hash: _Optional[str] = ..., acquired_at: _Optional[str] = ...) -> None: ...
+    virtual_unenhanced: bool
+    def __init__(self, kvp: _Optional[float] = ..., spectral_filter: _Optional[_Union[SpectralFilter, str]] = ..., kernel: _Optional[str] = ..., kernel_class: _Optional[_Union[KernelClass, str]] = ..., slice_thickness_mm: _Optional[float] = ..., slice_spacing_mm: _Optional[float] = ..., pixel_spacing_mm: _Optional[_Union[PixelSpacing, _Mapping]] = ..., reconstruction_diameter_mm: _Optional[float] = ..., contrast: _Optional[_Union[ContrastTag, str]] = ..., exposure_mas: _Optional[float] = ..., ctdi_vol_mgy: _Optional[float] = ..., manufacturer: _Optional[str] = ..., model: _Optional[str] = ..., station_hash: _Optional[str] = ..., acquired_at: _Optional[str] = ..., virtual_unenhanced: _Optional[bool] = ...) -> None: ...
 
 class SeriesCandidate(_message.Message):
     __slots__ = ("series_number", "description_kind", "instances", "score", "chosen", "reasons")
@@ -720,7 +722,7 @@ class ReferenceMeasurement(_message.Message):
     def __init__(self, tissue: _Optional[_Union[ReferenceTissue, str]] = ..., hu_measured: _Optional[float] = ..., hu_nominal: _Optional[float] = ..., standard_deviation_hu: _Optional[float] = ..., voxels: _Optional[int] = ..., used: _Optional[bool] = ..., rejected_because: _Optional[str] = ..., sampling_standard_error_hu: _Optional[float] = ..., gate_hu: _Optional[float] = ...) -> None: ...
 
 class Calibration(_message.Message):
-    __slots__ = ("method", "scale", "gain", "offset_hu", "gain_variance", "offset_variance_hu2", "gain_offset_covariance_hu", "slope_hu_per_mg_cm3", "slope_standard_uncertainty", "effective_kvp", "water_equivalent_diameter_cm", "contrast_enhanced", "contrast_evidence", "contrast_correction_hu", "contrast_standard_uncertainty_hu", "references", "model_name", "model_version", "notices", "marrow_correction_hu", "marrow_standard_uncertainty_hu", "to_120kvp_gain", "to_120kvp_offset_hu", "slope_size_standard_uncertainty", "offset_slope_covariance", "density_correction_mg_cm3", "kernel_standard_uncertainty_mg_cm3", "slice_standard_uncertainty_mg_cm3", "curvature_mg_cm3_per_hu2", "corrections", "chosen_because", "alternatives")
+    __slots__ = ("method", "scale", "gain", "offset_hu", "gain_variance", "offset_variance_hu2", "gain_offset_covariance_hu", "slope_hu_per_mg_cm3", "slope_standard_uncertainty", "effective_kvp", "water_equivalent_diameter_cm", "contrast_enhanced", "contrast_evidence", "contrast_correction_hu", "contrast_standard_uncertainty_hu", "references", "model_name", "model_version", "notices", "marrow_correction_hu", "marrow_standard_uncertainty_hu", "to_120kvp_gain", "to_120kvp_offset_hu", "slope_size_standard_uncertainty", "offset_slope_covariance", "density_correction_mg_cm3", "kernel_standard_uncertainty_mg_cm3", "slice_standard_uncertainty_mg_cm3", "curvature_mg_cm3_per_hu2", "corrections", "chosen_because", "alternatives", "bone_gain", "bone_offset_hu")
     METHOD_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
     GAIN_FIELD_NUMBER: _ClassVar[int]
@@ -753,6 +755,8 @@ class Calibration(_message.Message):
     CORRECTIONS_FIELD_NUMBER: _ClassVar[int]
     CHOSEN_BECAUSE_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    BONE_GAIN_FIELD_NUMBER: _ClassVar[int]
+    BONE_OFFSET_HU_FIELD_NUMBER: _ClassVar[int]
     method: CalibrationMethod
     scale: DensityScale
     gain: float
@@ -785,7 +789,9 @@ class Calibration(_message.Message):
     corrections: _containers.RepeatedCompositeFieldContainer[CorrectionStep]
     chosen_because: str
     alternatives: _containers.RepeatedCompositeFieldContainer[MethodVerdict]
-    def __init__(self, method: _Optional[_Union[CalibrationMethod, str]] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., gain: _Optional[float] = ..., offset_hu: _Optional[float] = ..., gain_variance: _Optional[float] = ..., offset_variance_hu2: _Optional[float] = ..., gain_offset_covariance_hu: _Optional[float] = ..., slope_hu_per_mg_cm3: _Optional[float] = ..., slope_standard_uncertainty: _Optional[float] = ..., effective_kvp: _Optional[float] = ..., water_equivalent_diameter_cm: _Optional[float] = ..., contrast_enhanced: _Optional[bool] = ..., contrast_evidence: _Optional[str] = ..., contrast_correction_hu: _Optional[float] = ..., contrast_standard_uncertainty_hu: _Optional[float] = ..., references: _Optional[_Iterable[_Union[ReferenceMeasurement, _Mapping]]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., marrow_correction_hu: _Optional[float] = ..., marrow_standard_uncertainty_hu: _Optional[float] = ..., to_120kvp_gain: _Optional[float] = ..., to_120kvp_offset_hu: _Optional[float] = ..., slope_size_standard_uncertainty: _Optional[float] = ..., offset_slope_covariance: _Optional[float] = ..., density_correction_mg_cm3: _Optional[float] = ..., kernel_standard_uncertainty_mg_cm3: _Optional[float] = ..., slice_standard_uncertainty_mg_cm3: _Optional[float] = ..., curvature_mg_cm3_per_hu2: _Optional[float] = ..., corrections: _Optional[_Iterable[_Union[CorrectionStep, _Mapping]]] = ..., chosen_because: _Optional[str] = ..., alternatives: _Optional[_Iterable[_Union[MethodVerdict, _Mapping]]] = ...) -> None: ...
+    bone_gain: float
+    bone_offset_hu: float
+    def __init__(self, method: _Optional[_Union[CalibrationMethod, str]] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., gain: _Optional[float] = ..., offset_hu: _Optional[float] = ..., gain_variance: _Optional[float] = ..., offset_variance_hu2: _Optional[float] = ..., gain_offset_covariance_hu: _Optional[float] = ..., slope_hu_per_mg_cm3: _Optional[float] = ..., slope_standard_uncertainty: _Optional[float] = ..., effective_kvp: _Optional[float] = ..., water_equivalent_diameter_cm: _Optional[float] = ..., contrast_enhanced: _Optional[bool] = ..., contrast_evidence: _Optional[str] = ..., contrast_correction_hu: _Optional[float] = ..., contrast_standard_uncertainty_hu: _Optional[float] = ..., references: _Optional[_Iterable[_Union[ReferenceMeasurement, _Mapping]]] = ..., model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., marrow_correction_hu: _Optional[float] = ..., marrow_standard_uncertainty_hu: _Optional[float] = ..., to_120kvp_gain: _Optional[float] = ..., to_120kvp_offset_hu: _Optional[float] = ..., slope_size_standard_uncertainty: _Optional[float] = ..., offset_slope_covariance: _Optional[float] = ..., density_correction_mg_cm3: _Optional[float] = ..., kernel_standard_uncertainty_mg_cm3: _Optional[float] = ..., slice_standard_uncertainty_mg_cm3: _Optional[float] = ..., curvature_mg_cm3_per_hu2: _Optional[float] = ..., corrections: _Optional[_Iterable[_Union[CorrectionStep, _Mapping]]] = ..., chosen_because: _Optional[str] = ..., alternatives: _Optional[_Iterable[_Union[MethodVerdict, _Mapping]]] = ..., bone_gain: _Optional[float] = ..., bone_offset_hu: _Optional[float] = ...) -> None: ...
 
 class CorrectionStep(_message.Message):
     __slots__ = ("name", "amount", "unit", "source", "added_standard_uncertainty", "applied")
