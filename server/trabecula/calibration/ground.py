@@ -13,7 +13,7 @@ from trabecula.calibration.patient_size import PatientSize
 from trabecula.calibration.sections import SLAB_MM
 from trabecula.calibration.site import SiteCorrections, VirtualUnenhancedMap
 from trabecula.clinical import ClinicalConstants
-from trabecula.imaging.study import Acquisition, ContrastTag, SpectralFilter
+from trabecula.imaging.study import Acquisition, SpectralFilter
 from trabecula.outcome import Notice, Severity, Stage
 
 
@@ -57,7 +57,6 @@ def lay_ground(
             acquisition,
             kvp=bone_map.equivalent_kvp,
             spectral_filter=SpectralFilter.NONE,
-            contrast=ContrastTag.NOT_GIVEN,
         )
     beam = known_beam(acquisition, size, model, constants, site.without)
     aorta = findings.samples.get(ReferenceTissue.AORTIC_BLOOD)

@@ -62,14 +62,20 @@ class _Row:
 
 
 def find_rods(
-    volume: CtVolume, anatomy: Anatomy, certificates: Sequence[PhantomCertificate], constants: ClinicalConstants
+    volume: CtVolume,
+    anatomy: Anatomy,
+    certificates: Sequence[PhantomCertificate],
+    constants: ClinicalConstants,
+    *,
+    whole_picture: bool = False,
 ) -> FoundRods | None:
     """The phantom whose rods fit best, measured in up to 12 slabs; None when none of the site's phantoms is there.
 
-    Rods that show no contrast against the phantom's base (a 0 mg/cm3 rod) are taken where the spacing puts them.
+    They lie behind the spine, or anywhere where ``whole_picture`` is set (a phantom without a patient). Rods that show
+    no contrast against the phantom's base (a 0 mg/cm3 rod) are taken where the spacing puts them.
     """
     rule = constants.row("calibration.phantom_rods")
-    first_row_mm = _behind_spine_mm(anatomy)
+    first_row_mm = 0.0 if whole_picture else _behind_spine_mm(anatomy)
     sections = take_sections(volume, anatomy, constants, _SLAB_MM)
     pictures = [_picture(section, first_row_mm) for section in sections]
     if not pictures or min(pictures[0].hu.shape) < 4 * rule.number("least_radius_mm"):
