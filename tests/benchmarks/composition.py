@@ -3,7 +3,7 @@
     python tests/benchmarks/composition.py --out docs/benchmarks
     python tests/benchmarks/composition.py --chain --out docs/benchmarks
 
-Writes ``composition.json`` and ``composition.md``. Without ``--chain`` only the slabs around the levels are rendered, and
+Writes ``composition.json`` and ``composition.md``. Without ``--chain`` only slabs around the levels are rendered, and
 the stage is given the phantom's own labels as coarse as a model's (3 mm blocks, muscle and fat not told apart): this is
 the measurement by itself. With it each phantom goes through the whole chain from DICOM on, several minutes each. Truth
 is counted on noise-free pictures of 0.6 mm pixels, so that what resolution and slab thickness cost is in the error.
@@ -101,7 +101,7 @@ def run_slabs(name: str, seed: int) -> dict[str, Any]:
     grid = scan_grid(patient)
     truth = phantom_truth(patient, grid, "1.2.3", "1.2.3.4").composition
     constants = load_constants()
-    found = []
+    found: list[CompositionAtLevel] = []
     for true in truth:
         level = Level(true.level)
         centre = patient.frames[level].centre
@@ -215,8 +215,8 @@ def _mean_cell(pairs: list[list[float]]) -> str:
 
 NOTES = (
     "Planes of fat between muscles are thinner than a pixel and much thinner than the 5 mm slab that areas are read"
-    " in. A count of pixels in fat's window, which is how the published cut-offs were read, therefore finds less than"
-    " half of the fat that the picture of 0.6 mm shows, and the window's muscle reads 7 to 10 HU lower than it is"
+    " in. A count of pixels in fat's window, which is how the published cut-offs were read, therefore finds about"
+    " half of the fat that the picture of 0.6 mm shows, and the window's muscle reads some 8 HU lower than it is"
     " there. Both are reported as they are, because the cut-offs hold for them; beside them stand the fat counted by"
     " share and the attenuation of lean muscle, which come nearer to the truth and have no cut-off.",
     "",

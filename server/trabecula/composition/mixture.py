@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from trabecula.composition.morphology import closed, distance_inside
+from trabecula.composition.morphology import closed, distance_inside, grown
 from trabecula.composition.rules import TissueRules
 from trabecula.composition.tissue import Plane, Tissue, TissueMap
 
@@ -49,9 +49,10 @@ def unmix(plane: Plane, tissue: TissueMap, noise_hu: float, rules: TissueRules) 
     if core.sum() * plane.pixel_cm2 < rules.fewest_cm2 or fat.sum() * plane.pixel_cm2 < rules.fewest_cm2:
         return None
     lean_hu, fat_hu = _mode(plane.hu[muscle & core], rules.muscle_hu), float(np.median(plane.hu[fat]))
-    share = np.clip((lean_hu - plane.hu) / (lean_hu - fat_hu), 0.0, 1.0)
+    share = np.minimum((lean_hu - plane.hu) / (lean_hu - fat_hu), 1.0)
     mixed = inside & (share > max(rules.mixed_from, _NOISE_FACTOR * noise_hu / (lean_hu - fat_hu)))
-    counted = core & mixed | (tissue == Tissue.IMAT)
+    # The blurred flanks beside them hold the rest of the fat; noise cancels there, as shares under 0 count too.
+    counted = core & grown(mixed, rules.flank_mm, plane.pixel_mm) | (tissue == Tissue.IMAT)
     pixels = float(share[counted].sum())
     whole = core | counted
     lean = (float(plane.hu[whole].sum()) - pixels * fat_hu) / (float(whole.sum()) - pixels)
@@ -61,4 +62,5 @@ def unmix(plane: Plane, tissue: TissueMap, noise_hu: float, rules: TissueRules) 
 def _mode(values_hu: npt.NDArray[np.float32], window_hu: tuple[float, ...]) -> float:
     counts, edges = np.histogram(values_hu, bins=np.arange(window_hu[0], window_hu[1] + 1.0, 1.0))
     smooth = np.convolve(counts, np.ones(_SMOOTHED_BINS), "same")
-    return float(edges[int(smooth.argmax())] + 0.5)
+    highest = np.flatnonzero(smooth == smooth.max())  # a narrow peak gives a plateau as wide as the smoothing
+    return float(edges[highest].mean() + 0.5)

@@ -35,6 +35,7 @@ class TissueRules:
     """Share of the outline that must be in view for an estimate of what is cut off."""
     edge_mm: float
     mixed_from: float
+    flank_mm: float
     fewest_cm2: float
 
 
@@ -68,6 +69,7 @@ def tissue_rules(constants: ClinicalConstants) -> TissueRules:
         fewest_outline=number("composition.fewest_outline"),
         edge_mm=number("composition.mixture.edge"),
         mixed_from=number("composition.mixture.least_share"),
+        flank_mm=number("composition.mixture.flank"),
         fewest_cm2=number("composition.mixture.fewest"),
     )
 

@@ -1,0 +1,137 @@
+"""Fat counted by its share, what the field of view cuts off, and what is no bone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from findings import calibration
+from ring_body import FAT_HU, MUSCLE_HU, Ring, build
+from scipy import ndimage as ndi
+
+from trabecula.anatomy import Structure
+from trabecula.clinical import load_constants
+from trabecula.composition.body import CompositionAtLevel
+from trabecula.composition.measure import measure_composition, measure_levels
+from trabecula.composition.mixture import unmix
+from trabecula.composition.rules import tissue_rules
+from trabecula.composition.tissue import Plane, Tissue
+from trabecula.composition.truncation import find_truncation
+from trabecula.patient import PatientContext
+
+CONSTANTS = load_constants()
+RULES = tissue_rules(CONSTANTS)
+PIXEL_MM = 0.8
+
+
+def sheets(width_mm: float, every_mm: float = 8.0, blur_mm: float = 0.9, noise_hu: float = 0.0) -> tuple[Plane, float]:
+    """A slab of muscle with planes of fat, blurred, beside a slab of fat; and the fat's share of the muscle."""
+    fine = 8
+    size = 160
+    at = (np.arange(size * fine) + 0.5) * PIXEL_MM / fine
+    row = np.where(np.abs((at + every_mm / 2) % every_mm - every_mm / 2) < width_mm / 2, FAT_HU, MUSCLE_HU)
+    row[at > 0.75 * size * PIXEL_MM] = FAT_HU
+    line = ndi.gaussian_filter1d(row, blur_mm * fine / PIXEL_MM).reshape(size, fine).mean(axis=1)
+    hu = np.repeat(line[None, :], size, axis=0)
+    if noise_hu:
+        hu = hu + np.random.default_rng(5).normal(0.0, noise_hu, hu.shape)
+    return Plane(hu.astype(np.float32), np.ones(hu.shape, dtype=np.uint8), (PIXEL_MM, PIXEL_MM)), width_mm / every_mm
+
+
+def classified(plane: Plane) -> np.ndarray:
+    """What windows alone make of it."""
+    found = np.zeros(plane.hu.shape, dtype=np.uint8)
+    inside = np.arange(plane.hu.shape[1]) < 0.75 * plane.hu.shape[1]
+    found[:, inside] = np.where(plane.hu[:, inside] > -30.0, Tissue.MUSCLE, Tissue.IMAT)
+    found[:, ~inside] = Tissue.SAT
+    return found
+
+
+@pytest.mark.parametrize("width_mm", [0.8, 1.2, 2.0])
+@pytest.mark.parametrize("noise_hu", [0.0, 8.0])
+def test_thin_planes_of_fat_are_counted_whatever_the_blur(width_mm: float, noise_hu: float) -> None:
+    plane, share = sheets(width_mm, noise_hu=noise_hu)
+    tissue = classified(plane)
+    found = unmix(plane, tissue, noise_hu, RULES)
+    assert found is not None
+    compartment_cm2 = float(((tissue == Tissue.MUSCLE) | (tissue == Tissue.IMAT)).sum()) * plane.pixel_cm2
+    by_window = float((tissue == Tissue.IMAT).sum()) * plane.pixel_cm2
+    true = share * compartment_cm2
+    assert found.fat_cm2 == pytest.approx(true, rel=0.3)
+    assert abs(found.fat_cm2 - true) <= abs(by_window - true) + 0.02 * compartment_cm2
+    assert found.lean_hu == pytest.approx(MUSCLE_HU, abs=5.0)
+
+
+def test_plain_muscle_holds_no_fat() -> None:
+    plane, _ = sheets(0.0, noise_hu=10.0)
+    found = unmix(plane, classified(plane), 10.0, RULES)
+    assert found is not None
+    assert found.fat_cm2 < 0.02 * float((classified(plane) == Tissue.MUSCLE).sum()) * plane.pixel_cm2
+    assert found.lean_hu == pytest.approx(MUSCLE_HU, abs=2.0)
+
+
+def test_too_little_to_compare_with_gives_nothing() -> None:
+    plane, _ = sheets(0.8)
+    tissue = classified(plane)
+    assert unmix(plane, np.where(tissue == Tissue.SAT, 0, tissue), 0.0, RULES) is None
+    assert unmix(plane, np.where(tissue == Tissue.MUSCLE, 0, tissue), 0.0, RULES) is None
+
+
+def measured(ring: Ring) -> CompositionAtLevel:
+    volume, anatomy, _ = build(ring)
+    (found,) = measure_composition(volume, anatomy, calibration(), PatientContext(height_m=1.6), CONSTANTS)
+    return found
+
+
+def test_what_is_cut_off_is_estimated_from_the_outline() -> None:
+    whole = Ring(field_mm=360.0)
+    assert measured(whole).missing_area_cm2 == 0.0
+    for field_mm in (310.0, 296.0, 280.0):
+        found = measured(replace(whole, field_mm=field_mm))
+        a, b = whole.skin
+        half = field_mm / 2
+        # the two caps of the ellipse beyond +-half across
+        part = 2 * a * b * (np.arccos(half / a) - (half / a) * np.sqrt(1 - (half / a) ** 2)) / 100.0
+        assert found.truncated
+        assert found.missing_area_cm2 == pytest.approx(part, rel=0.12, abs=1.0)
+
+
+def test_an_outline_that_tells_too_little_gives_no_estimate() -> None:
+    body = np.ones((100, 100), dtype=bool)
+    plane = Plane(np.zeros((100, 100), dtype=np.float32), np.ones((100, 100), dtype=np.uint8), (1.0, 1.0))
+    found = find_truncation(plane, body, RULES)
+    assert found.truncated
+    assert found.missing_cm2 is None
+
+
+def test_paraspinal_index_follows_from_height() -> None:
+    found = measured(Ring())
+    assert found.paraspinal_muscle_area_cm2 is not None
+    assert found.paraspinal_muscle_index_cm2_m2 == pytest.approx(found.paraspinal_muscle_area_cm2 / 1.6**2)
+
+
+def test_skin_as_bright_as_bone_all_round_is_no_bone() -> None:
+    """As sharp kernels show it; a ring of bone would be filled, and the whole body with it."""
+    volume, anatomy, truth = build(Ring())
+    at = (np.arange(volume.hu.shape[1]) + 0.5) * 0.9 - 180.0
+    y, x = np.meshgrid(at, at, indexing="ij")
+    skin = ((x / 160.0) ** 2 + (y / 112.0) ** 2 <= 1.0) & ((x / 157.0) ** 2 + (y / 109.0) ** 2 > 1.0)
+    hu = np.where(skin, 320, volume.hu).astype(np.int16)
+    (found,) = measure_composition(replace(volume, hu=hu), anatomy, calibration(), PatientContext(), CONSTANTS)
+    assert found.muscle_area_cm2 == pytest.approx(truth.muscle, rel=0.05)
+    assert found.sat_area_cm2 == pytest.approx(truth.sat, rel=0.08)
+
+
+def test_cartilage_that_the_model_names_is_no_muscle() -> None:
+    volume, anatomy, _ = build(Ring())
+    at = (np.arange(volume.hu.shape[1]) + 0.5) * 0.9 - 180.0
+    y, x = np.meshgrid(at, at, indexing="ij")
+    piece = ((x - 60.0) / 22.0) ** 2 + ((y + 75.0) / 5.0) ** 2 <= 1.0
+    hu = np.where(piece, 75, volume.hu).astype(np.int16)
+    labels = np.where(piece, np.uint8(Structure.OTHER_BONE), anatomy.labels).astype(np.uint8)
+    named = replace(anatomy, labels=labels)
+    (found,) = measure_levels(replace(volume, hu=hu), named, calibration(), PatientContext(), CONSTANTS)
+    core = ndi.binary_erosion(piece, iterations=3)
+    assert core.sum() > 50
+    assert (found.tissue[core] == Tissue.MUSCLE).mean() < 0.05
