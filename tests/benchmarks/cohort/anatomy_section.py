@@ -42,16 +42,16 @@ def _trunk(body: Body, scale: float) -> tuple[Ellipse, ...]:
     cavity_at = -(wall_y - 1.2) + cavity_y
     front = cavity_at + cavity_y
     bone_at = front + 2.4
-    liver = min(0.42 * cavity_x, 6.5)
+    liver = min(0.36 * cavity_x, 6.5)
     parts = [
         Ellipse("fat", AIR, 0.0, 0.0, half_x, half_y),
         Ellipse("muscle", "fat", 0.0, 0.0, wall_x, wall_y),
         Ellipse("cavity", "muscle", 0.0, cavity_at, cavity_x, cavity_y),
-        Ellipse("liver", "cavity", -0.45 * cavity_x, cavity_at - 0.1 * cavity_y, liver, 0.5 * cavity_y),
-        Ellipse("spleen", "cavity", 0.62 * cavity_x, cavity_at + 0.05 * cavity_y, 0.16 * cavity_x, 0.30 * cavity_y),
-        Ellipse("kidney", "cavity", 0.42 * cavity_x, cavity_at + 0.52 * cavity_y, 0.11 * cavity_x, 0.20 * cavity_y),
-        Ellipse("cava", "cavity", -1.6, front - 2.2, 1.0, 0.9),
-        Ellipse("blood", "cavity", 1.3, front - 1.7, 1.15, 1.15),
+        Ellipse("liver", "cavity", -0.52 * cavity_x, cavity_at - 0.25 * cavity_y, liver, 0.4 * cavity_y),
+        Ellipse("spleen", "cavity", 0.68 * cavity_x, cavity_at - 0.02 * cavity_y, 0.15 * cavity_x, 0.28 * cavity_y),
+        Ellipse("kidney", "cavity", 0.42 * cavity_x, cavity_at + 0.24 * cavity_y, 0.10 * cavity_x, 0.15 * cavity_y),
+        Ellipse("cava", "cavity", -1.5, front - 1.6, 0.8, 0.7),
+        Ellipse("blood", "cavity", 1.1, front - 1.6, 1.1, 1.1),
         Ellipse("cortex", "muscle", 0.0, bone_at, 2.05 + body.cortex_mm / 10.0, 1.55 + body.cortex_mm / 10.0),
         Ellipse("bone", "cortex", 0.0, bone_at, 2.05, 1.55),
         Ellipse("csf", "muscle", 0.0, bone_at + 2.75, 0.9, 0.75),
@@ -59,19 +59,14 @@ def _trunk(body: Body, scale: float) -> tuple[Ellipse, ...]:
         Ellipse("cortex", "muscle", -1.9, bone_at + 2.9, 0.35, 0.45),
         Ellipse("cortex", "muscle", 1.9, bone_at + 2.9, 0.35, 0.45),
     ]
-    if body.lung_cm:
+    if body.lung_bases:
         parts += [
             Ellipse(
-                "lung",
-                "cavity",
-                side * 0.62 * cavity_x,
-                cavity_at + 0.66 * cavity_y,
-                0.12 * cavity_x,
-                0.14 * body.lung_cm,
+                "lung", "cavity", side * 0.56 * cavity_x, cavity_at + 0.6 * cavity_y, 0.09 * cavity_x, 0.1 * cavity_y
             )
             for side in (-1.0, 1.0)
         ]
-    for angle in (0.15, 0.55, 2.6, 3.0, 3.6, 5.8):
+    for angle in (0.15, 0.5, 0.85, 2.29, 2.64, 2.99):
         x, y = math.cos(angle) * (wall_x - 0.75), math.sin(angle) * (wall_y - 0.75)
         parts.append(Ellipse("cortex", "muscle", x, y, 0.3, 0.3))
     return tuple(parts)

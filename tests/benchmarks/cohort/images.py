@@ -37,7 +37,7 @@ from trabecula.phantom.vertebra import BoneHu
 
 LEVELS: Final = {Level.T11: 1.06, Level.T12: 1.03, Level.L1: 1.0, Level.L2: 0.97}
 """Mineral of each level over the patient's own."""
-_MATRIX: Final = 400
+_MATRIX: Final = 360
 _WALL_MM: Final = 0.4
 """Of the vertebral body's side."""
 _LOWEST_HU, _HIGHEST_HU = -1024, 3071

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from cohort.patients import DEVELOPMENT, TEST
@@ -10,42 +11,13 @@ from cohort.plots import BLAND_ALTMAN, BY_KVP, BY_SIZE
 
 Figures = Mapping[str, Any]
 
-_INTRODUCTION: Final = """# Density against patients whose truth is known
-
-Made by `make cohort` (`python tests/benchmarks/run_cohort.py`); figures in [cohort.json](cohort.json). All densities in
-mg/cm³ on the K₂HPO₄ scale.
-
-**What is simulated.** {patients} patients (seed {seed}): 20 to 40 cm water-equivalent diameter, 80 to 140 kVp and tin, three
-kernels, usual and low dose, 0.75 to 5 mm slices, unenhanced, arterial and portal venous, marrow fat 20 to 80 %, bone from
-osteoporotic to normal; fat, muscle, blood, liver and cortex vary from person to person, six scanners differ in anode,
-filtration, bow-tie and scintillator, and each scan has its own drift of water and air, residual scatter and noise. Some
-headers lack the tube voltage or the word on contrast medium, some fields of view cut the body. CT numbers come from
-polyenergetic rays through an oval section with ribs, spine, vessels and organs, water correction and filtered
-back-projection; spectra by spekpy, coefficients by xraydb; tissues are mixed from water, fat, protein, mineral and salts at
-body temperature, bone is carbonated apatite with collagen and marrow ([tests/benchmarks/cohort](../../tests/benchmarks/cohort)).
-
-**What is true.** The density that artefact-free single-energy QCT (water 0, K₂HPO₄ in solution) reads at 120 kVp in the same
-patient without contrast medium: the scale of the 80 and 120 mg/cm³ cut-offs. Marrow fat lowers it, as it does in practice. The
-last column of the first table holds the same readings against bone mineral itself.
-
-**What is independent, and what is not.** Nothing here is shared with the calibration: not its table, not its tissues, not the
-constants, not the phantom's physics; the bremsstrahlung model is another one (SpekCalc's). Both sides do use the same
-photon cross-sections. While the calibration was worked on, its authors looked at a development cohort (seed {development};
-{development_patients} patients on six other scanners), and revised on its evidence the marrow correction, the mineral slope's
-mean and error, the nominal HU of blood and the contrast constants. The cohort below was drawn from another seed on scanners that the development cohort
-does not have, and nothing was fitted to it. It is the same simulator, though: agreement here is not accuracy on patients,
-which only scans with a phantom under the patient can show.
-
-*Usual* scans are unenhanced, with the tube voltage in the header and the body in view. *Stated* is the root mean square of the
-standard uncertainty that the program reports; *covered* the share of patients whose stated 95 % interval holds the truth (95 %
-confidence interval in brackets). Methods that need blood give no density on enhanced scans.
-"""
+_INTRODUCTION: Final = Path(__file__).with_name("introduction.md")
 
 
 def as_markdown(results: Figures) -> str:
     """The whole page."""
     parts = [
-        _INTRODUCTION.format(
+        _INTRODUCTION.read_text(encoding="utf-8").format(
             patients=results["patients"],
             seed=TEST.seed,
             development=DEVELOPMENT.seed,
@@ -170,10 +142,10 @@ def _comparisons(comparisons: Sequence[Figures]) -> str:
         )
     text = (
         "## Is the default better than each published phantomless method?\n\n"
-        "RMSE of the default against RMSE of the other, on the patients to whom both give a density; *better* and *worse*\n"
-        "where the 95 % bootstrap interval of the difference leaves out zero. As an advantage for the others, the last\n"
-        "but one column gives each of them a straight line fitted to the truth of the development cohort (the last\n"
-        "column), which the default does not get.\n\n"
+        "RMSE of the default against RMSE of the other, on the patients to whom both give a density; *better* and\n"
+        "*worse* where the 95 % bootstrap interval of the difference leaves out zero. As an advantage for the others,\n"
+        "the last but one column gives each of them a straight line fitted to the truth of the development cohort\n"
+        "(the last column), which the default does not get.\n\n"
     )
     header = ["other method", "usual scans", "everyone", "usual scans, other method re-fitted", "line of the re-fit"]
     return text + _table(header, rows) + "\nBy kind of scan, as published:\n\n" + "\n".join(exceptions) + "\n"
@@ -217,9 +189,9 @@ def _repeats(rows: Sequence[Figures]) -> str:
         for row in rows
     ]
     text = (
-        "## The same patient again\n\nA first scan (120 kVp, soft kernel, unenhanced) against one with one thing changed,"
-        " the default method; patients of 40 mg/cm³ and more. Beside it what Bodden and others 2024 (Eur Radiol Exp 8:86)"
-        " found in patients; their session and scanner hold repositioning as well.\n\n"
+        "## The same patient again\n\nA first scan (120 kVp, soft kernel, unenhanced) against one with one thing"
+        " changed, the default method; patients of 40 mg/cm³ and more. Beside it what Bodden and others 2024 (Eur"
+        " Radiol Exp 8:86) found in patients; their session and scanner hold repositioning as well.\n\n"
     )
     header = ["changed", "patients", "RMS CV", "Bodden 2024", "mean difference", "RMS difference"]
     return text + _table(header, cells)
@@ -229,8 +201,9 @@ def _images(images: Figures) -> str:
     f = images["agreement"]
     text = (
         "## Through the pictures\n\n"
-        f"{images['patients']} of the patients as volumes ({images['vertebrae']} vertebrae, T11 to L2), so that regions,"
-        " masks, partial volume, noise, kernel and thick slices have a say; labels are those of the digital phantom.\n"
+        f"{images['patients']} more patients as volumes ({images['vertebrae']} vertebrae, T11 to L2), so that"
+        " regions, masks, partial volume, noise, kernel and thick slices have a say; labels are those of the digital"
+        " phantom.\n"
         f"{images['left_out']} vertebrae were left out by the program, {images['refused']} patients refused.\n\n"
     )
     rows = [["all that count", str(f["count"]), _bias(f), f"{f['rmse']:.1f}", _limits(f), _stated(f), _covered(f)]]
@@ -258,7 +231,7 @@ def _series(series: Figures) -> str:
     header = ["level as named", *(f"vBMD, {k}" for k in series["kernels"]), "difference"]
     header += [f"HU, {k}" for k in series["kernels"]]
     tail = (
-        f"\n{series['count']} vertebrae: mean difference {series['mean_difference']:+.1f}, RMS {series['rms_difference']:.1f}"
-        f" mg/cm³, RMS CV {series['rms_cv_percent']:.1f} %. {series['remark']}\n"
+        f"\n{series['count']} vertebrae: mean difference {series['mean_difference']:+.1f}, RMS"
+        f" {series['rms_difference']:.1f} mg/cm³, RMS CV {series['rms_cv_percent']:.1f} %. {series['remark']}\n"
     )
     return text + _table(header, rows) + tail

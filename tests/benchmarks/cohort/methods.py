@@ -21,6 +21,7 @@ from trabecula.calibration.certificates import PhantomCertificate, example_certi
 from trabecula.calibration.density import measure_density
 from trabecula.calibration.findings import ScanFindings
 from trabecula.calibration.hu_only import HuOnly
+from trabecula.calibration.mass_attenuation import MassAttenuation
 from trabecula.calibration.organs import Organ, OrganSample
 from trabecula.calibration.patient_size import PatientSize
 from trabecula.calibration.phantom_fit import RodMeasurement, fit_phantom
@@ -226,6 +227,13 @@ METHODS: Final[Sequence[Method]] = (
         "fat-blood-bone", "fat, blood, cortical bone", "Bartenschlager 2023", _only(Phantomless(FAT_BLOOD_BONE)), True
     ),
     Method("muscle-only", "muscle only", "He 2026 (review)", _only(Phantomless(MUSCLE_ONLY)), True),
+    Method(
+        "mass-attenuation",
+        "mass attenuation, as published",
+        "Michalski 2020",
+        by_profile(CalibrationProfile(methods=(MassAttenuation(),))),
+        True,
+    ),
     Method("fixed-line", "one 120 kVp line for every scan", "AAPM 2026, 2954", _fixed_line, True),
     Method("synchronous", "synchronous phantom", "Mindways Model 3", _synchronous),
     Method("asynchronous", "asynchronous phantom", "Wang 2017", _asynchronous),

@@ -69,8 +69,8 @@ class Body:
     marrow_fat: float
     mineral_g_cm3: float
     cortex_mm: float
-    lung_cm: float
-    """Half axis of the lung bases that reach into the section; 0 for none."""
+    lung_bases: bool
+    """They reach down into the section."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _draw_body(rng: np.random.Generator, female: bool, age: int) -> Body:
         marrow_fat=marrow_fat,
         mineral_g_cm3=float(np.clip(mineral, 0.070, 0.25)),
         cortex_mm=float(rng.uniform(0.8, 1.6)),
-        lung_cm=float(rng.choice([0.0, 2.2, 3.2])),
+        lung_bases=bool(rng.random() < 0.6),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +55,7 @@ def _grid(methods: Sequence[Mapping[str, Any]], draw: Callable[[Axes, str], None
     return figure
 
 
-def _errors(points: Points, name: str, who: Callable[[Mapping[str, Any]], bool] = lambda point: True) -> np.ndarray:
+def _errors(points: Points, name: str, who: Callable[[Mapping[str, Any]], bool] = bool) -> np.ndarray:
     return np.array([p[name] - p["truth"] for p in points if p[name] is not None and who(p)])
 
 
@@ -85,15 +86,12 @@ def _by_size(points: Points, methods: Sequence[Mapping[str, Any]]) -> Figure:
 
     def draw(axis: Axes, name: str) -> None:
         groups = [
-            _errors(points, name, lambda p, a=low, z=high: a <= p["size_cm"] < z)
-            for low, high in zip(edges, edges[1:], strict=False)
+            _errors(points, name, lambda p, a=low, z=high: a <= p["size_cm"] < z) for low, high in pairwise(edges)
         ]
         _bars(axis, groups)
         axis.set_xticks(range(len(groups)), [f"{low:g}" for low in edges[:-1]])
 
-    return _grid(
-        methods, draw, "water-equivalent diameter, cm, in steps of 2.5; dot: bias, bar: 95 % limits of agreement"
-    )
+    return _grid(methods, draw, "water-equivalent diameter, cm, steps of 2.5; dot: bias, bar: 95 % limits of agreement")
 
 
 def _bars(axis: Axes, groups: Sequence[np.ndarray]) -> None:

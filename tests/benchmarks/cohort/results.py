@@ -23,9 +23,19 @@ _NOISE: Final = ((0.0, 15.0), (15.0, 30.0), (30.0, 91.0))
 _DENSITY: Final = ((0.0, 80.0), (80.0, 120.0), (120.0, 400.0))
 _LEAST_FOR_CV: Final = 40.0
 """mg/cm3; below it a coefficient of variation says little."""
+
+
+def _everyone(_: Exam) -> bool:
+    return True
+
+
+def _usual(exam: Exam) -> bool:
+    return exam.usual
+
+
 WHOLE: Final = (
-    ("everyone", lambda exam: True),
-    ("usual", lambda exam: exam.usual),
+    ("everyone", _everyone),
+    ("usual", _usual),
 )
 
 
@@ -40,7 +50,8 @@ def groups() -> list[Group]:
         ),
         *(("kernel", kernel, lambda e, k=kernel: e.usual and e.kernel == k) for kernel in ("soft", "medium", "sharp")),
         *(
-            ("noise", f"{low:.0f} to {min(high, 90.0):.0f} HU", lambda e, a=low, z=high: e.usual and a <= e.noise_hu < z)
+            ("noise", f"{low:.0f} to {min(high, 90.0):.0f} HU",
+             lambda e, a=low, z=high: e.usual and a <= e.noise_hu < z)
             for low, high in _NOISE
         ),
         ("slices", "up to 1.5 mm", lambda e: e.usual and e.slice_mm <= 1.5),

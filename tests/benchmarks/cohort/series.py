@@ -1,7 +1,7 @@
 """The same real scan in two kernels, through the program's own stages: how far density differs.
 
-The chest CT reaches down to T10 or T11 only, in 5 mm slices: a report would flag or refuse it. The stages measure what is
-in view all the same.
+The chest CT reaches down to T10 or T11 only, in 5 mm slices: a report would flag or refuse it. The stages measure what
+is in view all the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ from trabecula.screening import Engine, load_engine
 from trabecula.segmentation import RuntimeSettings, segment
 
 PAIR: Final = ("lung-dx-a0001/kernel-b", "lung-dx-a0001/kernel-l")
-_WHAT: Final = "Lung-PET-CT-Dx A0001 (TCIA, CC BY 4.0), Philips Brilliance 16, 120 kVp, 5 mm slices, unenhanced, T1 to T10 or T11 in view."
+_WHAT: Final = (
+    "Lung-PET-CT-Dx A0001 (TCIA, CC BY 4.0), Philips Brilliance 16, 120 kVp, 5 mm slices, unenhanced, "
+    "T1 to T10 or T11 in view."
+)
 _SAME_PLACE_MM: Final = 8.0
 
 
