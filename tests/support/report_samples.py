@@ -34,7 +34,17 @@ from trabecula.assessment.assessment import (
     Tier,
     TierResult,
 )
-from trabecula.bone.vertebra import ExclusionReason, TrabecularRoi
+from trabecula.bone.vertebra import (
+    CortexMeasurement,
+    Deformity,
+    DeformityKind,
+    DeformityStatus,
+    Exclusion,
+    ExclusionReason,
+    RoiGrowth,
+    ShapeVariant,
+    TrabecularRoi,
+)
 from trabecula.calibration.calibration import (
     Calibration,
     CalibrationMethod,
@@ -145,6 +155,87 @@ def vertebra(level: Level, hu: float, density: float, uncertainty: float) -> Ver
         height_middle_mm=21.7,
         height_posterior_mm=23.0,
         excluded=(),
+        height_rim_standard_uncertainty_mm=0.75,
+        height_middle_standard_uncertainty_mm=0.27,
+        deformity=deformity(),
+        exclusions=(island(),) if level is Level.T12 else (),
+        cortex=cortex(),
+        roi_growth=growth() if level is Level.T11 else None,
+    )
+
+
+def deformity() -> Deformity:
+    """None, with a Schmorl node."""
+    return Deformity(
+        status=DeformityStatus.NONE,
+        kind=None,
+        grade=0,
+        probability=0.004,
+        height_loss=0.056,
+        anterior_to_posterior=0.961,
+        middle_to_posterior=0.944,
+        posterior_to_neighbours=1.01,
+        superior_depression_mm=1.2,
+        inferior_depression_mm=1.4,
+        variants=(ShapeVariant.SCHMORL_NODE,),
+        reasons=("pit in an endplate, 3.1 mm deep (Schmorl node)",),
+    )
+
+
+def fracture() -> Deformity:
+    """Biconcave, grade 2."""
+    return replace(
+        deformity(),
+        status=DeformityStatus.SUSPECTED,
+        kind=DeformityKind.BICONCAVE,
+        grade=2,
+        probability=0.999,
+        height_loss=0.387,
+        variants=(),
+        reasons=("biconcave shape, height loss 39 % ± 4 %, Genant grade 2", "stands out from the neighbours"),
+    )
+
+
+def island() -> Exclusion:
+    return Exclusion(
+        reason=ExclusionReason.BONE_ISLAND,
+        whole=False,
+        text="dense spots (bone island, calcification) cut out of the region: 45 mm3, +188 HU beside the rest",
+        rule="bone.roi.cut_mad",
+        measured=188.0,
+        limit=96.5,
+        unit="HU",
+        volume_mm3=45.0,
+    )
+
+
+def cortex() -> CortexMeasurement:
+    return CortexMeasurement(
+        resolved=True,
+        why_not="",
+        thickness_mm=0.34,
+        thickness_standard_uncertainty_mm=0.06,
+        attenuation_hu=462.0,
+        attenuation_standard_uncertainty_hu=14.0,
+        layer_mm=1.5,
+        assumed_attenuation_hu=1600.0,
+        blur_fwhm_mm=1.52,
+        blur_source="edge between air and skin",
+        sectors=10,
+    )
+
+
+def growth() -> RoiGrowth:
+    return RoiGrowth(
+        noise_hu=48.2,
+        target_standard_error_hu=1.5,
+        standard_error_before_hu=2.1,
+        standard_error_after_hu=1.4,
+        volume_before_mm3=2310.0,
+        volume_after_mm3=3510.5,
+        slices_before=8,
+        slices_after=11,
+        change_hu=-0.6,
     )
 
 
@@ -155,6 +246,18 @@ def vertebrae() -> tuple[VertebraResult, ...]:
         height_anterior_mm=15.2,
         height_middle_mm=14.1,
         excluded=(ExclusionReason.FRACTURE,),
+        deformity=fracture(),
+        exclusions=(
+            Exclusion(
+                ExclusionReason.FRACTURE,
+                whole=True,
+                text="suspected fracture, biconcave, Genant grade 2; for confirmation",
+                rule="bone.deformity.genant",
+                measured=0.387,
+                limit=0.25,
+                unit="fraction of height",
+            ),
+        ),
     )
     return (
         vertebra(Level.T11, 121.4, 101.8, 5.6),

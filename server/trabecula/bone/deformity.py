@@ -58,7 +58,11 @@ def assess_deformities(
     sound = [profile is not None for profile in profiles]
     first = _round(levels, profiles, sound, rules)
     flagged = (DeformityStatus.POSSIBLE, DeformityStatus.SUSPECTED)
-    second = [ok and found.status not in flagged for ok, found in zip(sound, first, strict=True)]
+    # A shape that all share is no reason to have no model left.
+    second = [
+        ok and (found.status not in flagged or ShapeVariant.SHARED_SHAPE in found.variants)
+        for ok, found in zip(sound, first, strict=True)
+    ]
     return _round(levels, profiles, second, rules)
 
 

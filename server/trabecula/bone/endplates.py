@@ -157,7 +157,7 @@ def _fit_plate(
     expected = label_end + shift * label_variance / (label_variance + edge_variance)
     edges, sure = _pick(places, strength, expected, r.search_mm, r)
     low_order = terms[:, :6]
-    coefficients, _, _ = _robust_fit(low_order, edges, sure, r)
+    coefficients, _, _ = _robust_fit(low_order, edges, np.where(sure, 1.0, r.unseen_weight), r)
     # Between the two: a smooth first guess that still follows a label bent by a deformity.
     second = 0.5 * (low_order @ coefficients + _smoothed(expected, terms, r))
     edges, sure = _pick(places, strength, second, r.second_search_mm, r)
@@ -167,7 +167,10 @@ def _fit_plate(
     coefficients, covariance, scatter = _robust_fit(
         np.concatenate([terms, terms]), np.concatenate([edges, expected]), weights, r
     )
-    return coefficients, covariance, scatter, float(sure.mean()), np.where(sure, edges, terms @ coefficients)
+    # Once more about the finished surface, far enough to reach the floor of a pit.
+    surface = terms @ coefficients
+    floors, shown = _pick(places, strength, surface, r.search_mm, r)
+    return coefficients, covariance, scatter, float(sure.mean()), np.where(shown, floors, surface)
 
 
 def _smoothed(expected: FloatArray, terms: FloatArray, r: EndplateRules) -> FloatArray:

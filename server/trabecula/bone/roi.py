@@ -113,14 +113,13 @@ def measure_roi(
     inside = whole & ~_in_holes(volume.geometry, low, whole.shape, holes)
     high = low + np.array(inside.shape)
     hu = volume.hu[low[0] : high[0], low[1] : high[1], low[2] : high[2]].astype(np.float64)
-    kept, limit = _without_spots(hu, inside, volume.geometry.spacing_mm, rules)
+    kept, bright, limit = _without_spots(hu, inside, volume.geometry.spacing_mm, rules)
     count = int(kept.sum())
     if count < 2:
         return None
     values = hu[kept]
     deviation = float(values.std(ddof=1))
     voxel_mm3 = volume.geometry.voxel_volume_mm3
-    brighter = hu > values.mean()
     noise_hu, noise_error_hu = _noise(hu, kept, volume.geometry.spacing_mm, rules.correlation_reach_mm)
     independent = _independent_voxels(hu, kept, volume.geometry.spacing_mm, rules.correlation_reach_mm)
     statistics = RoiStatistics(
@@ -133,8 +132,8 @@ def measure_roi(
         slices=int(kept.any(axis=(1, 2)).sum()),
         noise_hu=noise_hu,
         noise_standard_error_hu=noise_error_hu,
-        dense=_spot(hu, inside & ~kept & brighter, voxel_mm3, limit),
-        lytic=_spot(hu, inside & ~kept & ~brighter, voxel_mm3, limit),
+        dense=_spot(hu, bright, voxel_mm3, limit),
+        lytic=_spot(hu, inside & ~kept & ~bright, voxel_mm3, limit),
         holes_mm3=float((whole & ~inside).sum()) * voxel_mm3,
     )
     return replace(roi, volume_mm3=statistics.volume_mm3), statistics
@@ -217,18 +216,19 @@ def _noise(
 
 def _without_spots(
     hu: FloatArray, inside: BoolArray, spacing_mm: tuple[float, float, float], rules: RoiRules
-) -> tuple[BoolArray, float]:
+) -> tuple[BoolArray, BoolArray, float]:
     """The region without islands, calcified spots, vessels and lytic areas: a robust cut on smoothed attenuation.
 
-    Beside it the distance from the median, HU, beyond which was cut.
+    Beside it which voxels were cut for being too bright, and the distance from the median, HU, beyond which was cut.
     """
     if not inside.any():
-        return inside, 0.0
+        return inside, inside, 0.0
     smooth = ndi.gaussian_filter(hu, [rules.cut_smoothing_mm / mm for mm in spacing_mm], mode="nearest", truncate=2.0)
     values = smooth[inside]
     centre = float(np.median(values))
     limit = max(rules.cut_mad * _MAD_TO_SD * float(np.median(np.abs(values - centre))), rules.cut_floor_hu)
-    return np.asarray(inside & (np.abs(smooth - centre) <= limit)), limit
+    kept, bright = np.abs(smooth - centre) <= limit, smooth - centre > limit
+    return np.asarray(inside & kept), np.asarray(inside & bright), limit
 
 
 def _independent_voxels(hu: FloatArray, kept: BoolArray, spacing_mm: tuple[float, ...], reach_mm: float) -> float:

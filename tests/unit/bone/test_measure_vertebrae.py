@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_column import HALF_DEPTH_MM, HALF_WIDTH_MM, HEIGHT_MM, Column, axes_of, build, misplaced
 
-from trabecula.anatomy import Anatomy, Level
+from trabecula.anatomy import Anatomy, Level, Structure
+from trabecula.bone.exclusion import Subchondral, degenerated
 from trabecula.bone.measure import measure_vertebrae
-from trabecula.bone.vertebra import ExclusionReason, VertebraMeasurement
+from trabecula.bone.rules import bone_rules
+from trabecula.bone.vertebra import DeformityKind, DeformityStatus, ExclusionReason, VertebraMeasurement
 from trabecula.clinical import ClinicalConstants, load_constants
 from trabecula.imaging.study import CtVolume
 from trabecula.outcome import Refusal, RefusalCode, Stage
@@ -116,6 +118,20 @@ def test_a_bone_island_is_cut_out(constants: ClinicalConstants) -> None:
     assert measured.roi_voxels < plain.roi_voxels - 50
     assert measured.excluded == ()
 
+    (part,) = measured.exclusions
+    assert (part.reason, part.whole) == (ExclusionReason.BONE_ISLAND, False)
+    assert part.volume_mm3 is not None
+    assert 100.0 < part.volume_mm3 < 600.0
+    assert part.rule in constants
+
+
+def test_a_lytic_spot_is_cut_out_and_told(constants: ClinicalConstants) -> None:
+    column = Column(hu=dict.fromkeys(THREE, 180.0), noise_hu=8.0, edit=ball((0.0, 3.0, 6.0), 3.5, 0.0))
+    measured = measure(column, constants)[Level.T12]
+    assert measured.hu_mean == pytest.approx(180.0, abs=2.5)
+    assert measured.excluded == ()
+    assert [part.reason for part in measured.exclusions] == [ExclusionReason.LYTIC_AREA]
+
 
 def test_the_basivertebral_vein_is_left_out(constants: ClinicalConstants) -> None:
     def vein(_: Level, local: Array, values: Array) -> Array:
@@ -190,6 +206,107 @@ def test_thick_slices_do_not_make_fractures(constants: ClinicalConstants) -> Non
         assert not [v for v in measure(column, constants).values() if ExclusionReason.FRACTURE in v.excluded]
     crushed = measure(Column(spacing_mm=(5.0, 0.9, 0.9), height={Level.T12: 0.45}), constants)
     assert ExclusionReason.FRACTURE in crushed[Level.T12].excluded
+
+
+def test_a_pushed_in_endplate_is_a_biconcave_fracture(constants: ClinicalConstants) -> None:
+    """The case that heights at the rims alone miss."""
+    measured = measure_vertebrae(*_hollowed(4.2), constants)
+    assert not isinstance(measured, Refusal)
+    deformity = measured[1].deformity
+    assert deformity is not None
+    assert (deformity.status, deformity.kind) == (DeformityStatus.SUSPECTED, DeformityKind.BICONCAVE)
+    assert deformity.grade >= 2
+    assert measured[1].excluded == (ExclusionReason.FRACTURE,)
+    assert measured[1].height_middle_mm == pytest.approx(HEIGHT_MM - 2 * 4.2, abs=1.5)
+    assert measured[0].excluded == measured[2].excluded == ()
+    shallow = measure_vertebrae(*_hollowed(1.2), constants)
+    assert not isinstance(shallow, Refusal)
+    assert shallow[1].deformity is not None
+    assert shallow[1].deformity.status is DeformityStatus.NONE
+
+
+def _hollowed(depth_mm: float) -> tuple[CtVolume, Anatomy]:
+    """T12 with both endplates pushed in by so much in the middle, labels with them."""
+
+    def plate(a: Array, b: Array) -> Array:
+        return HEIGHT_MM / 2 - depth_mm * np.clip(1.0 - (a / HALF_DEPTH_MM) ** 2 - (b / HALF_WIDTH_MM) ** 2, 0.0, None)
+
+    def edit(level: Level, local: Array, values: Array) -> Array:
+        s, a, b = np.moveaxis(local, -1, 0)
+        body = (level is Level.T12) & ((a / HALF_DEPTH_MM) ** 2 + (b / HALF_WIDTH_MM) ** 2 <= 1.0)
+        inside = plate(a, b) - np.abs(s)
+        values = np.where(body & (np.abs(s) < HEIGHT_MM / 2) & (inside < 0.0), 85.0, values)
+        return np.where(body & (inside >= 0.0) & (inside < 1.0), 600.0, values)
+
+    column = Column(spacing_mm=(1.0, 0.9, 0.9), edit=edit)
+    volume, anatomy = build(column)
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in volume.geometry.shape), indexing="ij"), axis=-1)
+    s, a, b = np.moveaxis(volume.geometry.index_to_lps(grid) @ axes_of(column).T, -1, 0)
+    labels = anatomy.labels.copy()
+    labels[(labels == 32 + Level.T12.ordinal) & (np.abs(s) > plate(a, b))] = Structure.INTERVERTEBRAL_DISC
+    return volume, replace(anatomy, labels=labels)
+
+
+def test_a_deformity_says_why(constants: ClinicalConstants) -> None:
+    measured = measure(Column(front_height={Level.T12: 0.6}), constants)[Level.T12]
+    assert measured.deformity is not None
+    assert measured.deformity.kind is DeformityKind.WEDGE
+    assert measured.deformity.anterior_to_posterior == pytest.approx(0.6, abs=0.06)
+    assert any("Genant grade" in reason for reason in measured.deformity.reasons)
+    (fracture,) = measured.exclusions
+    assert fracture.whole
+    assert "for confirmation" in fracture.text
+
+
+def test_stated_error_of_heights_grows_with_the_slice(constants: ClinicalConstants) -> None:
+    errors = [
+        measure(Column(spacing_mm=(mm, 0.9, 0.9)), constants)[Level.T12].height_rim_standard_uncertainty_mm or 0.0
+        for mm in (1.0, 2.5, 5.0)
+    ]
+    assert errors[0] < 1.0 < errors[1] < errors[2]
+
+
+def test_the_region_grows_with_noise_alone(constants: ClinicalConstants) -> None:
+    quiet = measure(Column(noise_hu=8.0, noise_mm=0.6), constants)[Level.T12]
+    assert quiet.roi_growth is None
+    noisy = measure(Column(noise_hu=75.0, noise_mm=0.6, seed=5), constants)[Level.T12]
+    growth = noisy.roi_growth
+    assert growth is not None
+    assert growth.noise_hu == pytest.approx(75.0, rel=0.25)
+    assert growth.volume_after_mm3 > 1.1 * growth.volume_before_mm3
+    assert growth.slices_after >= growth.slices_before
+    assert growth.standard_error_after_hu < growth.standard_error_before_hu
+    assert noisy.roi is not None
+    assert noisy.roi.half_height_mm + 2.0 <= HEIGHT_MM / 2
+
+    def speckled(_: Level, local: Array, values: Array) -> Array:
+        coarse = np.sin(local[..., 1] * 0.9) * np.sin(local[..., 2] * 0.9)
+        return np.where((values > 100.0) & (values < 150.0), values + 30.0 * coarse, values)
+
+    assert measure(Column(noise_hu=8.0, noise_mm=0.6, edit=speckled), constants)[Level.T12].roi_growth is None
+
+
+def test_sclerosis_under_both_endplates_is_severe_degeneration(constants: ClinicalConstants) -> None:
+    def sclerosis(level: Level, local: Array, values: Array) -> Array:
+        s, a, b = np.moveaxis(local, -1, 0)
+        body = (a / HALF_DEPTH_MM) ** 2 + (b / HALF_WIDTH_MM) ** 2 <= 0.85
+        layer = (np.abs(s) > 6.0) & (np.abs(s) < 11.0) & (level is Level.T12)
+        return np.where(body & layer, 420.0, values)
+
+    measured = measure(Column(edit=sclerosis), constants)
+    assert ExclusionReason.DEGENERATION in measured[Level.T12].excluded
+    assert measured[Level.T11].excluded == measured[Level.L1].excluded == ()
+
+
+def test_sclerosis_counts_where_the_disc_is_narrow(constants: ClinicalConstants) -> None:
+    rules = bone_rules(constants).exclusion
+    one_side = Subchondral(top_hu=150.0, bottom_hu=10.0)
+    assert degenerated(one_side, 1.0, 0.3, rules) is None
+    assert degenerated(one_side, None, 0.3, rules) is None
+    found = degenerated(one_side, 0.4, 1.0, rules)
+    assert found is not None
+    assert "superior" in found.text
+    assert found.rule in constants
 
 
 def test_a_dense_band_inside_a_body_of_full_height_is_not_a_fracture(constants: ClinicalConstants) -> None:

@@ -60,6 +60,7 @@ def _environment() -> Environment:
         sentence=words.sentence,
         code_words=words.code_words,
         exclusions=words.exclusions,
+        deformity=words.deformity,
         levels=words.levels,
         patient=words.patient,
         by_domain=words.by_domain,

@@ -14,7 +14,7 @@ from trabecula.assessment.assessment import (
     ReadingKind,
     Tier,
 )
-from trabecula.bone.vertebra import ExclusionReason
+from trabecula.bone.vertebra import Deformity, DeformityStatus, ExclusionReason
 from trabecula.calibration.calibration import CalibrationMethod, CorrectionName, ReferenceTissue
 from trabecula.patient import PatientContext, Sex
 from trabecula.report import ScreeningReport
@@ -186,6 +186,23 @@ def scale(text: str) -> str:
 def code_words(code: str) -> str:
     """``low-range`` as ``low range``."""
     return code.replace("-", " ").replace("_", " ")
+
+
+DEFORMITIES: Final[dict[DeformityStatus, str]] = {
+    DeformityStatus.NONE: "None found",
+    DeformityStatus.VARIANT: "Probably a normal variant",
+    DeformityStatus.POSSIBLE: "Possible deformity",
+    DeformityStatus.SUSPECTED: "Fracture suspected",
+    DeformityStatus.NOT_ASSESSED: "Not assessed",
+}
+
+
+def deformity(found: Deformity | None) -> str:
+    """``Fracture suspected: biconcave, Genant grade 2``; a dash where nothing was looked at."""
+    if found is None:
+        return DASH
+    text = DEFORMITIES[found.status]
+    return text if found.kind is None else f"{text}: {found.kind.value}, Genant grade {found.grade}"
 
 
 def exclusions(reasons: tuple[ExclusionReason, ...]) -> str:
