@@ -252,7 +252,10 @@ def complete(name: str, labels: np.ndarray, vertebrae: dict[int, np.ndarray], ri
     canal = (labels == CANAL) | (labels == CANAL_RIM)
     for n in ordinals:
         labels[split_vertebra(vertebrae[n], canal)] = BODY_BASE + n
+    sacral = labels == S1
+    labels[sacral] = BODY_BASE + L5 + 1  # for the disc between L5 and it
     grow_discs(labels, ordinals)
+    labels[sacral] = S1
     line = body_centres(labels)
     level = spine_coordinate(labels, line)
     depth = bone_depth(labels)

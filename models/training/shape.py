@@ -217,7 +217,7 @@ def _break(seed: s.Seed, p: Positions, fracture: Fracture, rng: np.random.Genera
 def _dent(p: Positions, centre: np.ndarray, half: float, fracture: Fracture, rng: np.random.Generator) -> None:
     wide = rng.uniform(10, 15) if fracture.kind == "biconcave" else rng.uniform(3, 6)
     shift = rng.normal(0, 2.0 if fracture.kind == "biconcave" else 5.0, 2) / s.SPACING_MM
-    box = _box(p, centre, 30)
+    box = box_around(p, centre, 30)
     if box is None:
         return
     z, y, x = (
@@ -231,7 +231,7 @@ def _dent(p: Positions, centre: np.ndarray, half: float, fracture: Fracture, rng
     p[0][box] += weight * np.clip(z, -half, half) * np.float32(fracture.loss / s.SPACING_MM)
 
 
-def _box(p: Positions, centre: np.ndarray, radius_mm: float) -> tuple[slice, slice, slice] | None:
+def box_around(p: Positions, centre: np.ndarray, radius_mm: float) -> tuple[slice, slice, slice] | None:
     """Slices of the drawn grid that hold all voxels read from within ``radius_mm`` of ``centre``."""
     sparse = [q[::4, ::4, ::4] for q in p]
     near = sum((q - np.float32(c)) ** 2 for q, c in zip(sparse, centre, strict=True))
@@ -274,7 +274,7 @@ def _flare(seed: s.Seed, p: Positions, spur: Spur) -> None:
     if frame is None:
         return
     centre, axis, pitch = frame
-    box = _box(p, centre, 42)
+    box = box_around(p, centre, 42)
     if box is None:
         return
     z, r, window, radial = around_disc(p, box, centre, axis, spur)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from models.training import seeds as s
-from models.training.shape import Positions, Spur, _box, around_disc, disc_frame
+from models.training.shape import Positions, Spur, around_disc, box_around, disc_frame
+from scipy import ndimage as ndi
 
 FAR = 1e6
 L1 = s.T12 + 1
@@ -145,7 +146,7 @@ def _lumbar_rib(
     here, above = _centre(seed, L1), _centre(seed, s.T12)
     if here is None or above is None:
         return
-    box = _box(p, here, reach + 25)
+    box = box_around(p, here, reach + 25)
     if box is None:
         return
     far, i = _aside(p, box, here)
@@ -161,7 +162,7 @@ def _lumbar_rib(
 def _bridge(seed: s.Seed, p: Positions, labels: np.ndarray, depth: np.ndarray | None, spur: Spur) -> None:
     """Turn the outer 3 mm of a disc to bone on the spur's side: a syndesmophyte."""
     frame = disc_frame(seed, spur.ordinal)
-    box = _box(p, frame[0], 42) if frame else None
+    box = box_around(p, frame[0], 42) if frame else None
     if frame is None or box is None:
         return
     _, r, window, radial = around_disc(p, box, frame[0], frame[1], spur)
@@ -175,27 +176,47 @@ def _bridge(seed: s.Seed, p: Positions, labels: np.ndarray, depth: np.ndarray | 
         depth[box][edge] = 1.0
 
 
-def _free_s1(seed: s.Seed, p: Positions, labels: np.ndarray) -> None:
-    """Give S1 the look of a sixth lumbar vertebra: a disc below it, its alae cut to transverse processes."""
+def _s1_frame(seed: s.Seed) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Centre of S1's body, unit axis from S2 to it, and mm (negative) along the axis to where S2 begins.
+
+    The sacrum is tilted far out of the column's line, so the axis comes from where S1 touches what is below it.
+    """
     at = np.argwhere(seed.labels == s.S1)
     fifth = _centre(seed, s.L5)
     if len(at) == 0 or fifth is None:
+        return None
+    middle = at[np.abs(at[:, 2] - fifth[2]) < 10]
+    centre = middle.mean(0)
+    box = tuple(slice(max(0, a - 3), b + 4) for a, b in zip(at.min(0), at.max(0), strict=True))
+    near = ndi.binary_dilation(seed.labels[box] == s.S1, iterations=2) & (seed.labels[box] == s.OTHER_BONE)
+    touch = np.argwhere(near) + [a.start for a in box]
+    # the alae touch it, too; and behind the canal its arch meets the sacral crest
+    touch = touch[(np.abs(touch[:, 2] - centre[2]) < 8) & (touch[:, 1] < np.percentile(middle[:, 1], 90))]
+    if len(touch) < 5:
+        return None
+    axis = centre - touch.mean(0)
+    axis[2] = 0
+    length = float(np.linalg.norm(axis))
+    return centre, axis / length, -length * s.SPACING_MM
+
+
+def _free_s1(seed: s.Seed, p: Positions, labels: np.ndarray) -> None:
+    """Give S1 the look of a sixth lumbar vertebra: a disc below it, its alae cut to transverse processes."""
+    frame = _s1_frame(seed)
+    rows = np.flatnonzero(p[0].min((1, 2)) < frame[0][0] + 40) if frame else ()
+    if frame is None or len(rows) == 0:
+        labels[labels == s.S1] = s.OTHER_BONE
         return
-    centre = at[at[:, 1] < np.median(at[:, 1])].mean(0)
-    axis = fifth - centre
-    axis /= np.linalg.norm(axis)
-    rows = np.flatnonzero(p[0].min((1, 2)) < centre[0] + 30)
-    if len(rows) == 0:
-        return
+    centre, axis, low = frame
     box = (slice(0, int(rows[-1]) + 1), slice(None), slice(None))
-    z, y, x = (q[box] - np.float32(c) for q, c in zip(p, centre, strict=True))
-    height = (z * np.float32(axis[0]) + y * np.float32(axis[1]) + x * np.float32(axis[2])) * np.float32(s.SPACING_MM)
+    z, y, x = ((q[box] - np.float32(c)) * np.float32(s.SPACING_MM) for q, c in zip(p, centre, strict=True))
+    height = z * np.float32(axis[0]) + y * np.float32(axis[1])
+    behind = y * np.float32(axis[0]) - z * np.float32(axis[1])
     view = labels[box]
-    own = view == s.S1
-    low = np.percentile(((at - centre) @ axis) * s.SPACING_MM, 6)
-    aside = np.abs(x) * np.float32(s.SPACING_MM)
-    view[own] = s.BODY_BASE + 25
-    view[own & (y > 14)] = s.POSTERIOR_BASE + 25
-    sacral = (view == s.OTHER_BONE) & (aside < 62) & (height > low - 4)
-    view[sacral & (aside > 30 + np.maximum(-height, 0))] = 0
-    view[((view == s.BODY_BASE + 25) | sacral) & (np.abs(height - low - 1) < 3.2) & (aside < 24) & (y < 14)] = s.DISC
+    own, aside = view == s.S1, np.abs(x)
+    view[own] = np.where(behind[own] < 17, s.BODY_BASE + 25, s.POSTERIOR_BASE + 25)
+    sacral = (view == s.OTHER_BONE) & (aside < 62) & (height > low - 3) & (height < 30)
+    view[sacral & (aside > 32)] = 0
+    disc = (own | sacral) & (np.abs(height - low) < 3.2) & (aside < 26) & (behind < 17)
+    view[own & (height < low)] = s.OTHER_BONE
+    view[disc] = s.DISC

@@ -92,6 +92,16 @@ def test_sample_has_the_agreed_arrays(seed: s.Seed) -> None:
     assert set(np.unique(sample["ordinal"])) <= {0, *range(17, 22)}
 
 
+def test_nothing_is_taught_past_the_end_of_the_map(seed: s.Seed) -> None:
+    for n in range(3):
+        sample = render.render_fine(seed, np.random.default_rng(n), (128, 24, 24))
+        past = (sample.hu == -1024).all((1, 2))
+        assert past.any()
+        assert not sample.ordinal[past].any()
+        assert not sample.classes[past].any()
+        assert np.isnan(sample.level[past].astype(float)).all()
+
+
 def test_centres_lie_in_the_middle_of_their_bodies(seed: s.Seed) -> None:
     made = drawn(seed)
     ordinals = [int(c[0]) for c in made.centres]
