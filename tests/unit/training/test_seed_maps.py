@@ -62,7 +62,7 @@ def test_completed_map_has_level_coordinate_that_falls_towards_the_head() -> Non
     vertebrae, canal, bodies = column()
     labels = np.zeros(canal.shape, np.uint8)
     labels[canal] = seeds.CANAL
-    seed = seeds.complete("made", labels, vertebrae)
+    seed = seeds.complete("made", labels, vertebrae, np.zeros_like(labels))
     for n, body in bodies.items():
         centre = np.argwhere(body).mean(0).astype(int)
         assert float(seed["level"][tuple(centre)]) == pytest.approx(n, abs=0.1)
