@@ -27,6 +27,8 @@ Array = npt.NDArray[np.float32]
 LEVELS = (Level.L1, Level.L2)
 LOW_MG_CM3, HIGH_MG_CM3 = 20.0, 200.0
 HALF_MM = (26.0, 34.0, 34.0)
+NEEDED_MM = (22.0, 28.0, 28.0)
+"""Around the centre: half the crop, its tilt and shift, and the reach of the kernel."""
 FAT_FRACTION = 0.5
 
 
@@ -114,10 +116,25 @@ def anatomies(seeds: range, cache: Path) -> Iterator[Anatomy]:
                 Level(str(stored["level"])), 1.0, tuple(stored["centre"]), tuple(stored["superior"]),
                 tuple(stored["anterior"]), True,
             )  # fmt: skip
-            yield Anatomy(
+            whole = Anatomy(
                 stored["low"].astype(np.float32), stored["high"].astype(np.float32), stored["affine"], vertebra,
                 float(stored["pixel_mm"]), float(stored["size_cm"]),
             )  # fmt: skip
+        yield _trimmed(whole)
+
+
+def _trimmed(anatomy: Anatomy) -> Anatomy:
+    """No more than a crop can need."""
+    shape = anatomy.low.shape
+    geometry = Geometry((shape[0], shape[1], shape[2]), anatomy.affine)
+    centre = geometry.lps_to_index(anatomy.vertebra.centroid_lps_mm)
+    half = np.array(NEEDED_MM) / np.array(geometry.spacing_mm)
+    low = np.maximum(np.floor(centre - half).astype(int), 0)
+    high = np.minimum(np.ceil(centre + half).astype(int) + 1, shape)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    affine = anatomy.affine.copy()
+    affine[:3, 3] = geometry.index_to_lps(low)
+    return replace(anatomy, low=anatomy.low[box], high=anatomy.high[box], affine=affine)
 
 
 def draw(anatomy: Anatomy, spec: CropSpec, rng: np.random.Generator) -> tuple[Array, float]:

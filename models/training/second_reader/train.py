@@ -34,7 +34,7 @@ NAME, VERSION = "second-reader-example", "1.0.0"
 CUT_MG_CM3 = 80.0
 TRAINING, VALIDATION, HELD_OUT = range(36), range(36, 46), range(46, 60)
 """Seeds of anatomies; no anatomy is in two parts."""
-SCANS_EACH = {"training": 24, "validation": 24, "held-out": 24}
+SCANS_EACH = {"training": 10, "validation": 10, "held-out": 12}
 CROP = CropSpec(
     name="crop",
     shape=(16, 20, 20),
