@@ -158,12 +158,12 @@ def canal_in_arches(ordinal: LabelArray, spacing_mm: Triple) -> Mask:
 
 
 def _canal_beside(canal: Mask, points: Points, spacing_mm: Triple) -> Points:
-    """Canal voxels at a vertebra's height, a little more at both ends."""
-    low, high = np.percentile(points[:, 0], (2, 98))
-    first = max(0, int((low - _CANAL_MARGIN_MM) / spacing_mm[0]))
-    near = np.argwhere(canal[first : int((high + _CANAL_MARGIN_MM) / spacing_mm[0]) + 1])
-    near[:, 0] += first
-    return np.asarray(near * np.array(spacing_mm))
+    """Canal voxels in the box around a vertebra, a little more at both ends."""
+    low, high = np.percentile(points, (2, 98), axis=0)
+    first = np.maximum(0, (low - _CANAL_MARGIN_MM) / spacing_mm).astype(int)
+    last = ((high + _CANAL_MARGIN_MM) / spacing_mm).astype(int) + 1
+    near = np.argwhere(canal[tuple(slice(a, b) for a, b in zip(first, last, strict=True))])
+    return np.asarray((near + first) * np.array(spacing_mm))
 
 
 def _in_front(whole: Mask, points: Points, canal: Points) -> Mask:
