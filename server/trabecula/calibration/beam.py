@@ -155,8 +155,13 @@ def switched(step: CorrectionStep, without: frozenset[CorrectionName]) -> Correc
     return replace(step, applied=step.name not in without)
 
 
-def nominal_tissue(tissue: ReferenceTissue, beam: KnownBeam, enhanced: bool, constants: ClinicalConstants) -> Nominal:
-    """Nominal HU moved from the anchor's beam to this one, with the spread between people."""
+def nominal_tissue(
+    tissue: ReferenceTissue, beam: KnownBeam, muscle_rise: float, constants: ClinicalConstants
+) -> Nominal:
+    """Nominal HU moved from the anchor's beam to this one, with the spread between people.
+
+    ``muscle_rise`` is what contrast medium adds to muscle at 120 kVp, HU; 0 on unenhanced scans.
+    """
     row = constants.row(f"calibration.reference.{tissue.value.replace('-', '_')}")
     hu, spread = row.number("nominal_hu"), row.number("standard_deviation_hu")
     if tissue is ReferenceTissue.OUTSIDE_AIR:
@@ -168,10 +173,10 @@ def nominal_tissue(tissue: ReferenceTissue, beam: KnownBeam, enhanced: bool, con
     spread = math.hypot(
         spread, beam.uncertain(lambda s: s.tissue_hu[tissue]), beam.by_size(lambda s: s.tissue_hu[tissue])
     )
-    if enhanced and tissue is ReferenceTissue.PARASPINAL_MUSCLE:
-        rise = constants.row("contrast.muscle")
-        hu += beam.iodine_ratio() * rise.number("shift_hu")
-        spread = math.hypot(spread, beam.iodine_ratio() * rise.number("standard_deviation_hu"))
+    if muscle_rise and tissue is ReferenceTissue.PARASPINAL_MUSCLE:
+        hu += beam.iodine_ratio() * muscle_rise
+        own = constants.row("contrast.muscle").number("standard_deviation_hu")
+        spread = math.hypot(spread, beam.iodine_ratio() * own)
     return Nominal(hu, spread)
 
 

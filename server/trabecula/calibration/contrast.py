@@ -197,3 +197,12 @@ def correction_hu(phase: Phase, constants: ClinicalConstants) -> tuple[float, fl
     if phase is Phase.ENHANCED:
         return (arterial + venous) / 2.0, abs(venous - arterial) / 2.0
     return 0.0, 0.0
+
+
+def muscle_rise_hu(phase: Phase, constants: ClinicalConstants) -> float:
+    """What contrast medium adds to skeletal muscle at 120 kVp; 0 where none is known of."""
+    row = constants.row("contrast.muscle")
+    arterial, venous = row.number("arterial_hu"), row.number("portal_venous_hu")
+    return {Phase.ARTERIAL: arterial, Phase.PORTAL_VENOUS: venous, Phase.ENHANCED: (arterial + venous) / 2.0}.get(
+        phase, 0.0
+    )

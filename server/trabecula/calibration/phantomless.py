@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from trabecula.calibration.beam import nominal_tissue
 from trabecula.calibration.build import build_calibration
 from trabecula.calibration.calibration import CalibrationMethod, ReferenceMeasurement, ReferenceTissue
+from trabecula.calibration.contrast import muscle_rise_hu
 from trabecula.calibration.ground import Ground
 from trabecula.calibration.method import NotOffered, Scan, Verdict
 from trabecula.calibration.reference_sets import ALL_REFERENCES, ReferenceSet
@@ -42,7 +43,8 @@ class Phantomless:
         """Fit the line; not offered without references, refused when those that show contradict Hounsfield units."""
         ground, constants = scan.ground, scan.constants
         samples = {t: s for t, s in scan.findings.samples.items() if t in self.references.tissues}
-        nominal = {t: nominal_tissue(t, ground.beam, ground.contrast.enhanced, constants) for t in samples}
+        rise = muscle_rise_hu(ground.contrast.phase, constants)
+        nominal = {t: nominal_tissue(t, ground.beam, rise, constants) for t in samples}
         references, line = fit_references(samples, nominal, _barred(ground), scan.model, constants, self.references)
         if line is None:
             return _without_references(references, self.references)

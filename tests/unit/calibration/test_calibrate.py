@@ -177,7 +177,7 @@ def test_enhanced_blood_is_no_reference_and_bone_is_corrected(
     assert c.contrast_standard_uncertainty_hu / c.slope_hu_per_mg_cm3 >= 7.5
     blood = next(r for r in c.references if r.tissue is BLOOD)
     muscle = next(r for r in c.references if r.tissue is MUSCLE)
-    assert muscle.hu_nominal == pytest.approx(46.0 + 8.0)
+    assert muscle.hu_nominal == pytest.approx(46.0 + 10.0)
     assert not blood.used
     assert "contrast" in str(blood.rejected_because)
     assert run(80.0).contrast_correction_hu == pytest.approx(22.5 * 42.12 / 26.43, rel=0.01)
