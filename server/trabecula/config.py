@@ -67,9 +67,8 @@ class Settings:
     """The site's calibration file (TOML): order of methods, QCT phantoms, fitted corrections; docs/calibration.md."""
     scanner_history_file: Path | None = None
     """Phantom scans and maintenance of the site's scanners, kept by ``trabecula scanner``."""
-    second_readers: str = ""
-    """Second-reader bundles in ``models_dir`` to ask beside the measurement, by folder name, commas between; none
-    when empty."""
+    second_readers: str | None = None
+    """Second-reader bundles in ``models_dir`` to ask beside the measurement, by folder name, commas between."""
     fhir_base_url: str = "https://trabecula.example/fhir"
     """Canonical base of the project's code systems in FHIR bundles."""
     fhir_patient_identifier_system: str | None = None

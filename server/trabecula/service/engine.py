@@ -36,7 +36,7 @@ def load_screen(settings: Settings) -> ScreenFunction:
         ImagingLimits(max_instances=settings.max_instances, threads=settings.inference_threads),
         bundle_names(settings),
         profile=settings.level_profile,
-        second_readers=[name.strip() for name in settings.second_readers.split(",") if name.strip()],
+        second_readers=[name.strip() for name in (settings.second_readers or "").split(",") if name.strip()],
     )
 
     def bound(
