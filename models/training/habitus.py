@@ -20,6 +20,8 @@ class Habitus:
     """How far the breasts stand out; 0 for none."""
     breast_level: float
     """Ordinal of the vertebra behind their fullest place."""
+    retroperitoneal_mm: float
+    """Fat behind the kidneys and great vessels."""
     arms: str
     """``away`` (out of the field of view), ``down`` (beside the trunk) or ``up`` (beside the head)."""
 
@@ -31,6 +33,7 @@ def draw_habitus(rng: np.random.Generator) -> Habitus:
         fat_mm=float(np.clip(rng.gamma(2.0, 9.0), 2, 60)),
         breast_mm=u(10, 60) if rng.random() < 0.35 else 0.0,
         breast_level=u(13, 16),
+        retroperitoneal_mm=u(0, 13),
         arms=str(rng.choice(["away", "down", "up"], p=[0.6, 0.15, 0.25])),
     )
 
@@ -54,13 +57,27 @@ def grow_body(
     skin_at += muscle_mm
     free = labels == 0
     cavity = seed.cavity.ravel()[flat]
-    labels[free & cavity] = s.CAVITY_FILL
-    free &= ~cavity
+    filling = free & cavity
+    filling |= free & _behind(labels, filling, round(habitus.retroperitoneal_mm / field.spacing[1]))
+    labels[filling] = s.CAVITY_FILL
+    free &= ~filling
     labels[free] = s.WALL
     labels[free & (hull_mm >= muscle_mm)] = s.SAT
     labels[free & (hull_mm > skin_at)] = SKIN
     labels[free & (hull_mm > skin_at + np.float32(rng.uniform(1.5, 3)))] = AIR
     return hull_mm
+
+
+def _behind(labels: np.ndarray, filling: np.ndarray, voxels: int) -> np.ndarray:
+    """What lies up to ``voxels`` behind kidney, great vessels and visceral fat: the fat the map's hull cuts off.
+
+    Without it kidneys and aorta lie in muscle. Behind the lung there is none.
+    """
+    out = np.zeros(labels.shape, bool)
+    source = filling | np.isin(labels, (s.KIDNEY, s.AORTA, s.VEIN, s.BOWEL))
+    for n in range(1, voxels + 1):
+        out[:, n:] |= source[:, :-n]
+    return out
 
 
 def _breasts(seed: s.Seed, p: Positions, habitus: Habitus) -> np.ndarray:

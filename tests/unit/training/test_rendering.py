@@ -60,7 +60,7 @@ def quiet(seed: s.Seed, rng: np.random.Generator, **changes: object) -> scene.St
         field_of_view_mm=None, psf_mm=0.3, sharpening=0.0, kvp_factor=1.0, gain=1.0, offset_hu=0.0,
     )  # fmt: skip
     plain = replace(
-        story, scale=np.ones(3), habitus=Habitus(5.0, 12.0, 0.0, 14, "away"), fractures=(), spurs=(),
+        story, scale=np.ones(3), habitus=Habitus(5.0, 12.0, 0.0, 14, 0.0, "away"), fractures=(), spurs=(),
         variant=transitional.Variant(), protocol=protocol, table=False, leads=False, metal=False,
     )  # fmt: skip
     return replace(plain, **changes)  # type: ignore[arg-type]
@@ -131,6 +131,23 @@ def test_body_is_grown_around_the_map(seed: s.Seed) -> None:
     fat = np.argwhere(made.labels[28] == s.SAT)
     air = np.argwhere(made.labels[28] == scanner.AIR)
     assert air[:, 0].min() < fat[:, 0].min()
+
+
+def test_fat_lies_behind_the_aorta_where_asked(seed: s.Seed) -> None:
+    fat = Habitus(5.0, 12.0, 0.0, 14, 12.0, "away")
+    usual, made = (drawn(seed, **k).labels == s.CAVITY_FILL for k in ({}, {"habitus": fat}))
+    assert made.sum() > usual.sum()
+    assert (made >= usual).all()
+
+
+def test_arms_and_breasts_are_grown_where_asked(seed: s.Seed) -> None:
+    arms = drawn(seed, habitus=Habitus(2.0, 3.0, 0.0, 18, 0.0, "down"))
+    assert (arms.labels == scanner.ARM).any()
+    assert (arms.labels == scanner.ARM_BONE).any()
+    flat, full = (
+        (drawn(seed, habitus=Habitus(2.0, 3.0, mm, 18, 0.0, "away")).labels == s.SAT).sum() for mm in (0.0, 40.0)
+    )
+    assert full > flat
 
 
 def test_crush_lowers_the_body_and_no_other(seed: s.Seed) -> None:
