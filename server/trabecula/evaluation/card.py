@@ -73,6 +73,10 @@ def _group(group: GroupSummary) -> Iterator[str]:
     if group.scan_vbmd.value is not None:
         value = figure_text(group.scan_vbmd, "mg/cm3", 1)
         yield f"| The scan's mean density, names and exclusions included | | {value} | {rests_on(group.scan_vbmd)} | |"
+    if group.segmentation_s and group.segmentation_cpu_s is not None:
+        time = f"{group.segmentation_s[0]:.1f} s; processor {group.segmentation_cpu_s:.1f} s"
+        memory = "" if group.peak_memory_mib is None else f"largest memory {group.peak_memory_mib:.0f} MiB"
+        yield f"| Segmentation, median wall time | | {time} | {group.cases} scans | {memory} |"
     yield ""
     yield from _naming(group)
     yield ""

@@ -30,6 +30,8 @@ from trabecula.evaluation.score import Scored
 CLOSE_UPS: Final = 3
 """Of the worst vertebrae of each case."""
 _AXIAL_LEVELS: Final = (Level.T12, Level.T11, Level.L1, Level.T10, Level.L2, Level.T9, Level.T8)
+_NAME_PLACES: Final = {"sagittal": ((-37.0, "end"), (-22.0, "end")), "coronal": ((-28.0, "end"), (28.0, "start"))}
+"""Clear of the bodies; from the side both in front, as posterior elements lie behind."""
 _OUTLINES: Final = "Reference blue, prediction orange; regions measured: reference dashed white, prediction yellow."
 
 
@@ -60,7 +62,7 @@ def _pictures(scored: Scored, layers: Layers) -> Iterator[tuple[str, Level | Non
     rois = _rois(scored.measured)
     for kind, letters in (("sagittal", ("A", "P")), ("coronal", ("R", "L"))):
         plane = along_column(layers, coronal=kind == "coronal")
-        panel = Panel(plane, BONE_WINDOW_HU, letters, _names(plane, scored), rois)
+        panel = Panel(plane, BONE_WINDOW_HU, letters, _names(plane, scored, _NAME_PLACES[kind]), rois)
         title = "Along the column, " + ("from the front" if kind == "coronal" else "from the side")
         caption = f"{_OUTLINES} Names: reference left, prediction right, red where they differ."
         yield kind, None, title, caption, draw([panel], f"{name}: {title}")
@@ -114,18 +116,19 @@ def _rois(
     }
 
 
-def _names(plane: Plane, scored: Scored) -> tuple[Word, ...]:
-    """Reference names on the left of the bodies, predicted names on the right."""
+def _names(plane: Plane, scored: Scored, places: tuple[tuple[float, str], tuple[float, str]]) -> tuple[Word, ...]:
+    """Names beside the bodies' centres: distance in mm and anchor of the reference's and of the predicted ones."""
+    (reference_mm, reference_anchor), (predicted_mm, predicted_anchor) = places
     assert scored.reference is not None  # noqa: S101 - the caller looked
     wrong = {v.named for v in scored.result.vertebrae if v.off_by} | {e.named for e in scored.result.extra}
     words = []
     for vertebra in scored.reference.anatomy.vertebrae:
         x, y = place_on(plane, vertebra.centroid_lps_mm)
-        words.append(named(vertebra.level, x - 26, y, REFERENCE, "end"))
+        words.append(named(vertebra.level, x + reference_mm, y, REFERENCE, reference_anchor))
     for vertebra in scored.predicted.vertebrae if scored.predicted else ():
         x, y = place_on(plane, vertebra.centroid_lps_mm)
         colour = WRONG if vertebra.level in wrong else PREDICTED
-        words.append(named(vertebra.level, x + 26, y, colour, "start"))
+        words.append(named(vertebra.level, x + predicted_mm, y, colour, predicted_anchor))
     return tuple(words)
 
 

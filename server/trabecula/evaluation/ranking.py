@@ -6,31 +6,34 @@ from collections.abc import Sequence
 from typing import Final
 
 from trabecula.evaluation.results import CaseResult, Outcome, VertebraScore
-from trabecula.evaluation.summary import TARGET_DICE, TARGET_HU, whole_dice
+from trabecula.evaluation.summary import TARGET_DICE, TARGET_HU, TARGET_LEVELS, whole_dice
 
 _UNFLAGGED: Final = 100.0
 _MISSED: Final = 60.0
 _FLAGGED: Final = 30.0
 _MOST_FOR_HU: Final = 25.0
+_PER_TARGET_HU: Final = 3.0
+_PER_DICE: Final = 8.0
+_FOR_TARGET_LEVELS: Final = 1.5
 
 
 def badness(vertebra: VertebraScore) -> float:
     """Orders vertebrae for looking at; no figure of the evaluation.
 
     A wrong name without a warning comes first, then a missed vertebra, then a wrong name with a warning; then
-    attenuation off by multiples of the target, and overlap short of it.
+    attenuation off by multiples of the target, and overlap short of it, both with more weight at T11 to L2.
     """
     value = 0.0
     if not vertebra.found:
         value += _MISSED
     elif vertebra.off_by:
         value += _FLAGGED if vertebra.flagged else _UNFLAGGED
-    measured = vertebra.measured
+    measured, fine = vertebra.measured, 0.0
     if measured and measured.hu_difference is not None and not measured.excluded_predicted:
-        value += min(_MOST_FOR_HU, abs(measured.hu_difference) / TARGET_HU)
+        fine += min(_MOST_FOR_HU, _PER_TARGET_HU * abs(measured.hu_difference) / TARGET_HU)
     if vertebra.found:
-        value += 20.0 * max(0.0, TARGET_DICE - whole_dice(vertebra))
-    return value
+        fine += _PER_DICE * max(0.0, TARGET_DICE - whole_dice(vertebra))
+    return value + fine * (_FOR_TARGET_LEVELS if vertebra.level in TARGET_LEVELS else 1.0)
 
 
 def worst_vertebrae(vertebrae: Sequence[VertebraScore]) -> tuple[VertebraScore, ...]:

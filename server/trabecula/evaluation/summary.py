@@ -161,7 +161,9 @@ class GroupSummary:
     scan_vbmd: Figure
     """Mean absolute difference of the scan's mean density, by each anatomy's own names."""
     segmentation_s: tuple[float, float] | None
-    """Median and longest."""
+    """Median and longest wall time."""
+    segmentation_cpu_s: float | None
+    """Median processor time."""
     peak_memory_mib: float | None
     caution: str
 
@@ -181,6 +183,7 @@ def _group(name: str, cases: Sequence[CaseResult]) -> GroupSummary:
     hu = _difference(scored, lambda measured: measured.hu_difference, TARGET_HU)
     vbmd = _difference(scored, lambda measured: measured.vbmd_difference_mg_cm3, None)
     times = [case.segmentation_s for case in cases if case.segmentation_s is not None]
+    processor = _some(case.segmentation_cpu_s for case in cases)
     memory = [case.peak_memory_mib for case in cases if case.peak_memory_mib is not None]
     scan = [abs(c.scan.vbmd_mean_mg_cm3) for c in scored if c.scan and c.scan.vbmd_mean_mg_cm3 is not None]
     return GroupSummary(
@@ -199,6 +202,7 @@ def _group(name: str, cases: Sequence[CaseResult]) -> GroupSummary:
         areas=_area_rows(scored),
         scan_vbmd=Figure(_mean(scan), bootstrap_mean([[value] for value in scan]), 0, len(scan)),
         segmentation_s=(float(np.median(times)), max(times)) if times else None,
+        segmentation_cpu_s=float(np.median(processor)) if processor else None,
         peak_memory_mib=max(memory, default=None),
         caution=_caution(name, cases, scored),
     )
@@ -226,10 +230,8 @@ def _level_target(naming: Naming) -> Target:
     value = naming.right / naming.found if naming.found else None
     figure = Figure(value, wilson(naming.scans_right, naming.scans), naming.found, naming.scans)
     unflagged = naming.wrong - naming.wrong_flagged
-    detail = (
-        f"{naming.wrong} wrong, {unflagged} of them not flagged; "
-        f"{naming.scans_right} of {naming.scans} scans right throughout (the interval is that of scans)"
-    )
+    wrong = f"{naming.wrong} wrong, {unflagged} of them not flagged" if naming.wrong else "none wrong"
+    detail = f"{wrong}; {naming.scans_right} of {naming.scans} scans right throughout (the interval is that of scans)"
     aim = f"{TARGET_LEVELS_RIGHT:.0%} right, every wrong one flagged"
     target = _judge("Levels named right", aim, figure, "", TARGET_LEVELS_RIGHT, 1, detail)
     if target.reached and unflagged:

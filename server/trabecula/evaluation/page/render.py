@@ -29,6 +29,7 @@ from trabecula.outputs.page.render import TEMPLATES as REPORT_TEMPLATES
 TEMPLATES: Final = Path(__file__).parent / "templates"
 GALLERY: Final = 12
 """Close-ups shown in the gallery, worst first."""
+TISSUES: Final = {"imat": "fat inside muscle", "sat": "subcutaneous fat", "vat": "visceral fat"}
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _environment() -> Environment:
         rests_on=rests_on,
         verdict=verdict,
         digits=target_digits,
-        worst=worst_vertebrae,
+        tissue=lambda name: TISSUES.get(name, name.replace("_", " ")),
         describe=describe_vertebra,
         dice_tone=lambda value: _tone(value, TARGET_DICE, low=True),
         hu_tone=lambda value: _tone(value, TARGET_HU),
