@@ -89,6 +89,9 @@ def test_levels_are_counted_right_wrong_flagged_and_missed() -> None:
         case("a", vertebra(Level.T11), vertebra(Level.T12), vertebra(Level.L1, off_by=None)),
         case("b", vertebra(Level.T11, off_by=1, confidence=0.6), vertebra(Level.T12, off_by=-2, confidence=0.9)),
         case("c", vertebra(Level.L1, confidence=0.5), vertebra(Level.C7, off_by=1)),
+        case(
+            "d", vertebra(Level.L3, off_by=1, whole_in_view=False), vertebra(Level.L4, off_by=None, whole_in_view=False)
+        ),
     ).naming
     assert (naming.right, naming.wrong, naming.missed) == (3, 2, 1)
     assert naming.off_by == {-2: 1, 1: 1}
