@@ -48,11 +48,14 @@ from trabecula.bone.vertebra import (
 from trabecula.calibration.calibration import (
     Calibration,
     CalibrationMethod,
+    CorrectionName,
+    CorrectionStep,
     DensityScale,
+    MethodVerdict,
     ReferenceMeasurement,
     ReferenceTissue,
 )
-from trabecula.calibration.density_result import DensitySummary, VertebraResult
+from trabecula.calibration.density_result import DensitySummary, UncertaintyTerm, VertebraResult
 from trabecula.composition.body import CompositionAtLevel
 from trabecula.geometry import Geometry
 from trabecula.imaging.study import (
@@ -277,6 +280,7 @@ def density() -> DensitySummary:
         conversion="density.conversion.lumbar-identity",
         hu_mean_120kvp=115.6,
         scale=DensityScale.K2HPO4,
+        uncertainty_budget=(UncertaintyTerm("noise", 1.1), UncertaintyTerm("references", 2.2)),
     )
 
 
@@ -298,7 +302,7 @@ def calibration() -> Calibration:
         contrast_correction_hu=0.0,
         contrast_standard_uncertainty_hu=0.0,
         references=(
-            ReferenceMeasurement(ReferenceTissue.OUTSIDE_AIR, -1001.2, -1000.0, 4.0, 91244, True, None),
+            ReferenceMeasurement(ReferenceTissue.OUTSIDE_AIR, -1001.2, -1000.0, 4.0, 91244, True, None, 1.0, 32.3),
             ReferenceMeasurement(ReferenceTissue.SUBCUTANEOUS_FAT, -104.9, -103.5, 6.0, 20418, True, None),
             ReferenceMeasurement(ReferenceTissue.PARASPINAL_MUSCLE, 47.2, 52.0, 8.0, 12007, True, None),
             ReferenceMeasurement(
@@ -308,6 +312,17 @@ def calibration() -> Calibration:
         model_name="phantomless-calibration",
         model_version="0.1.0",
         notices=(),
+        slope_size_standard_uncertainty=0.011,
+        kernel_standard_uncertainty_mg_cm3=0.5,
+        slice_standard_uncertainty_mg_cm3=0.6,
+        corrections=(
+            CorrectionStep(CorrectionName.PATIENT_SIZE, 0.983, "1", "mineral slope, calibration-phantomless", 0.009),
+            CorrectionStep(CorrectionName.TUBE_VOLTAGE, 1.0, "1", "mineral slope, calibration-phantomless", 0.019),
+            CorrectionStep(CorrectionName.CONTRAST, 0.0, "HU", "unenhanced: aorta 41 HU", 0.0),
+            CorrectionStep(CorrectionName.KERNEL, 0.0, "mg/cm3", "proposal", 0.5, applied=False),
+        ),
+        chosen_because="next method of the profile site that this scan allows",
+        alternatives=(MethodVerdict(CalibrationMethod.ASYNCHRONOUS, "no phantom scans of this scanner"),),
     )
 
 

@@ -156,6 +156,7 @@ class CorrectionName(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CORRECTION_NAME_PATIENT_SIZE: _ClassVar[CorrectionName]
     CORRECTION_NAME_TUBE_VOLTAGE: _ClassVar[CorrectionName]
     CORRECTION_NAME_TIN_FILTER: _ClassVar[CorrectionName]
+    CORRECTION_NAME_BEAM_PATH: _ClassVar[CorrectionName]
     CORRECTION_NAME_VIRTUAL_UNENHANCED: _ClassVar[CorrectionName]
     CORRECTION_NAME_CONTRAST: _ClassVar[CorrectionName]
     CORRECTION_NAME_MARROW: _ClassVar[CorrectionName]
@@ -163,7 +164,6 @@ class CorrectionName(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CORRECTION_NAME_SLICE_THICKNESS: _ClassVar[CorrectionName]
     CORRECTION_NAME_DRIFT: _ClassVar[CorrectionName]
     CORRECTION_NAME_SCALE: _ClassVar[CorrectionName]
-    CORRECTION_NAME_BEAM_PATH: _ClassVar[CorrectionName]
 
 class Category(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -286,6 +286,7 @@ CORRECTION_NAME_FIELD_OF_VIEW: CorrectionName
 CORRECTION_NAME_PATIENT_SIZE: CorrectionName
 CORRECTION_NAME_TUBE_VOLTAGE: CorrectionName
 CORRECTION_NAME_TIN_FILTER: CorrectionName
+CORRECTION_NAME_BEAM_PATH: CorrectionName
 CORRECTION_NAME_VIRTUAL_UNENHANCED: CorrectionName
 CORRECTION_NAME_CONTRAST: CorrectionName
 CORRECTION_NAME_MARROW: CorrectionName
@@ -293,7 +294,6 @@ CORRECTION_NAME_KERNEL: CorrectionName
 CORRECTION_NAME_SLICE_THICKNESS: CorrectionName
 CORRECTION_NAME_DRIFT: CorrectionName
 CORRECTION_NAME_SCALE: CorrectionName
-CORRECTION_NAME_BEAM_PATH: CorrectionName
 CATEGORY_UNSPECIFIED: Category
 CATEGORY_OSTEOPOROSIS_RANGE: Category
 CATEGORY_LOW_BONE_DENSITY_RANGE: Category

@@ -70,6 +70,7 @@ def _environment() -> Environment:
     environment.globals.update(
         TISSUES=words.TISSUES,
         METHODS=words.METHODS,
+        CORRECTIONS=words.CORRECTIONS,
         CONFIDENCE=words.CONFIDENCE,
         TIERS=words.TIERS,
         FINDINGS=words.FINDINGS,
