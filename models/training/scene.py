@@ -14,6 +14,7 @@ from models.training.channels import body_centres
 from models.training.fields import Fields
 from models.training.habitus import Habitus, draw_habitus, grow_body, put_arms
 from models.training.hardware import put_leads, put_metal, put_table
+from models.training.sampling import trilinear
 from models.training.scanner import AIR, ARM_BONE, METAL, SKIN, Protocol, draw_protocol, scan
 from models.training.shape import Fracture, Grid, Positions, Spur, draw_fractures, draw_spurs, positions
 from models.training.tissue import Phase, draw_noise, draw_phase, soft_tissue
@@ -107,7 +108,8 @@ def _draw(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """HU before the scanner, labels, and share of metal, on the drawing grid."""
     if seed.hu is not None:
-        return _sampled(seed.hu, p, _within(seed, p)), np.empty(0, np.uint8), None
+        hu = np.where(_within(seed, p), trilinear(seed.hu, p), np.float32(-1024))
+        return hu, np.empty(0, np.uint8), None
     jitter = None
     if max(grid.factor) > 1:
         jitter = (rng.random(p[0].shape, dtype=np.float32) - np.float32(0.5)) * np.float32(0.9)
@@ -144,25 +146,6 @@ def _pooled(a: np.ndarray, factor: tuple[int, int, int]) -> np.ndarray:
     """Mean over blocks."""
     (k, fk), (j, fj), (i, fi) = ((n // f, f) for n, f in zip(a.shape, factor, strict=True))
     return a.reshape(k, fk, j, fj, i, fi).mean((1, 3, 5))
-
-
-def _sampled(volume: np.ndarray, p: Positions, inside: np.ndarray) -> np.ndarray:
-    """Trilinear values of ``volume`` at seed positions, float32; -1024 outside it."""
-    base = [np.clip(np.floor(q), 0, n - 2).astype(np.int32) for q, n in zip(p, volume.shape, strict=True)]
-    part = [np.clip(q - b, 0, 1).astype(np.float32) for q, b in zip(p, base, strict=True)]
-    plane, row = volume.shape[1] * volume.shape[2], volume.shape[2]
-    corner = base[0] * plane + base[1] * row + base[2]
-    values = volume.ravel()
-
-    def along_row(at: np.ndarray) -> np.ndarray:
-        first = values[at].astype(np.float32)
-        return first + part[2] * (values[at + 1] - first)
-
-    planes = []
-    for up in (0, plane):
-        first = along_row(corner + up)
-        planes.append(first + part[1] * (along_row(corner + (up + row)) - first))
-    return np.where(inside, planes[0] + part[0] * (planes[1] - planes[0]), np.float32(-1024))
 
 
 def scan_range(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from models.training import seeds as s
+from models.training.sampling import trilinear
 from models.training.shape import Positions, Spur, around_disc, box_around, disc_frame
 from scipy import ndimage as ndi
 
@@ -90,7 +91,14 @@ def read(
     """
     flat, inside = _indices(seed.labels.shape, p, jitter)
     labels = seed.labels.ravel()[flat]
-    deep = seed.bone_depth.ravel()[flat] * np.float32(0.1) if depth else None
+    deep = None
+    if depth and jitter is not None:
+        deep = seed.bone_depth.ravel()[flat] * np.float32(0.1)
+    elif depth:
+        # with one drawn voxel to an output voxel there is nothing to average: endplates would show the map's steps
+        deep = np.zeros(labels.shape, np.float32)
+        at = np.flatnonzero(s.bone_mask(labels))
+        deep.ravel()[at] = trilinear(seed.bone_depth, [q.ravel()[at] for q in p]) * np.float32(0.1)
     for spur in spurs:
         if spur.bridging:
             _bridge(seed, p, labels, deep, spur)
