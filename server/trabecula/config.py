@@ -45,6 +45,10 @@ class Settings:
     execution_provider: Literal["cpu", "openvino", "cuda"] = "cpu"
     """Preferred onnxruntime execution provider; the report says which one ran."""
     inference_threads: int = 2
+    warm_start: bool = True
+    """Run each model once when it is loaded, so that the first study is not slower."""
+    memory_arena: bool = True
+    """Whether onnxruntime keeps memory within a run (faster); it is given back after each."""
     workers: int = 1
     """Studies worked on at the same time, each in a process of its own."""
     worker_kind: Literal["process", "thread"] = "process"

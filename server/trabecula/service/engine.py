@@ -32,7 +32,7 @@ def load_screen(settings: Settings) -> ScreenFunction:
     provider = Provider[settings.execution_provider.upper()]
     engine = load_engine(
         settings.models_dir,
-        RuntimeSettings(threads=settings.inference_threads, providers=(provider,)),
+        RuntimeSettings(settings.inference_threads, (provider,), settings.memory_arena, settings.warm_start),
         ImagingLimits(max_instances=settings.max_instances, threads=settings.inference_threads),
         bundle_names(settings),
         profile=settings.level_profile,

@@ -54,7 +54,10 @@ def open_nnunet(bundle: Bundle, runtime: RuntimeSettings) -> NnunetSession:
         raise ModelError(f"{manifest.name} is a {manifest.kind} model", model=manifest.name)
     session, provider = create_session(bundle.onnx, manifest.name, runtime)
     check_names(session, manifest.name, manifest.nnunet.input.name, (manifest.nnunet.logits,))
-    return NnunetSession(manifest, provider, session, runtime.memory_arena)
+    loaded = NnunetSession(manifest, provider, session, runtime.memory_arena)
+    if runtime.warm_start and provider is not Provider.CPU:  # on CPU a patch takes long and prepares nothing
+        _run(loaded, np.zeros(manifest.nnunet.input.patch, dtype=np.float32))
+    return loaded
 
 
 def _run(loaded: NnunetSession, tile: Floats) -> Floats:
