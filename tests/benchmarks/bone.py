@@ -267,10 +267,9 @@ def as_markdown(result: dict[str, Any]) -> str:
     lines = [
         "# Bone stage",
         "",
-        f"Made by `python tests/benchmarks/bone.py{options}`: {phantoms} phantoms T8 to L2, slices of 1 to 5 mm,"
-        f" three kernels, with {broken} fractures of every kind and grade and {variants} normal variants (13 % lost at the"
-        " front or over all). Labels are the phantom's own: this is the bone stage alone, on shapes that are drawn, not on"
-        " patients.",
+        f"Made by `python tests/benchmarks/bone.py{options}`: {phantoms} phantoms T8 to L2, slices 1 to 5 mm,"
+        f" three kernels, {broken} fractures of every kind and grade, {variants} normal variants (13 % lost at the front"
+        " or over all). Labels are the phantom's own: this is the bone stage alone, on drawn shapes, not on patients.",
         "",
         "## Deformities",
         "",
@@ -386,8 +385,8 @@ def _networks(rows: list[dict[str, Any]]) -> list[str]:
 
 def _shell(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
-        "Thickness for the attenuation that compact bone has at the voltage, and mean attenuation of the outer 1.5 mm of"
-        " T12. The point spread is measured from the edge between air and skin.",
+        "Thickness for the attenuation that compact bone has at the voltage, and mean attenuation of the outer 1.5 mm"
+        " of T12. The point spread is measured from the edge between air and skin.",
         "",
         "| kernel | slices | point spread (FWHM) | true mm | measured mm | true HU | measured HU |",
         "|---|---|---|---|---|---|---|",

@@ -32,6 +32,8 @@ class _Expected:
 
     posterior_mm: float
     posterior_uncertainty_mm: float
+    anterior_mm: float
+    middle_mm: float
     anterior_ratio: float
     middle_ratio: float
     depression_mm: float
@@ -45,7 +47,7 @@ class _Loss:
     uncertainty: float
     label_fraction: float
     stands_out: float
-    """How much lower the ratio is than in the neighbours."""
+    """How much lower the height is than the neighbours make expect, and its ratio than theirs: the lesser of both."""
 
 
 def assess_deformities(
@@ -88,13 +90,16 @@ def _expected(beside: Sequence[tuple[int, BodyProfile]], rules: DeformityRules) 
     if len(beside) < 2:
         return None
     heights = [profile.heights for _, profile in beside]
-    carried = [h.posterior_mm * rules.growth_per_level**-step for h, (step, _) in zip(heights, beside, strict=True)]
-    middle = float(np.median(carried))
-    scatter = float(np.median(np.abs(np.array(carried) - middle))) * 1.4826
+    growth = np.array([rules.growth_per_level**-step for step, _ in beside])
+    carried = np.array([(h.anterior_mm, h.middle_mm, h.posterior_mm) for h in heights]) * growth[:, None]
+    anterior, middle, posterior = (float(value) for value in np.median(carried, axis=0))
+    scatter = float(np.median(np.abs(carried[:, 2] - posterior))) * 1.4826
     own_error = float(np.median([h.rim_uncertainty_mm for h in heights]))
     return _Expected(
-        posterior_mm=middle,
-        posterior_uncertainty_mm=float(np.hypot(max(scatter, own_error), 0.0)) / len(beside) ** 0.5,
+        posterior_mm=posterior,
+        posterior_uncertainty_mm=max(scatter, own_error) / float(len(beside)) ** 0.5,
+        anterior_mm=anterior,
+        middle_mm=middle,
         anterior_ratio=float(np.median([h.anterior_mm / h.posterior_mm for h in heights])),
         middle_ratio=float(np.median([h.middle_mm / h.posterior_mm for h in heights])),
         depression_mm=float(
@@ -156,13 +161,15 @@ def _largest_loss(profile: BodyProfile, expected: _Expected | None, rules: Defor
         return _Loss(DeformityKind.CRUSH, lowest, u, 1.0 - label.posterior_mm / reference, posterior)
     anterior, middle = 1.0 - h.anterior_mm / reference, 1.0 - h.middle_mm / reference
     if middle > anterior:
-        usual = 1.0 if expected is None else expected.middle_ratio
         u = _ratio_error(h.middle_mm, h.middle_uncertainty_mm, reference, u_reference)
-        out = usual - h.middle_mm / reference
+        out = middle
+        if expected is not None:
+            out = min(expected.middle_ratio - h.middle_mm / reference, 1.0 - h.middle_mm / expected.middle_mm)
         return _Loss(DeformityKind.BICONCAVE, middle, u, 1.0 - label.middle_mm / reference, out)
-    usual = 1.0 if expected is None else expected.anterior_ratio
     u = _ratio_error(h.anterior_mm, h.rim_uncertainty_mm, reference, u_reference)
-    out = usual - h.anterior_mm / reference
+    out = anterior
+    if expected is not None:
+        out = min(expected.anterior_ratio - h.anterior_mm / reference, 1.0 - h.anterior_mm / expected.anterior_mm)
     return _Loss(DeformityKind.WEDGE, anterior, u, 1.0 - label.anterior_mm / reference, out)
 
 
@@ -188,6 +195,8 @@ def _status(
         return DeformityStatus.VARIANT, (kind,), ("no endplate is pushed in",)
     if shared and not pushed_in:
         return DeformityStatus.POSSIBLE, (ShapeVariant.SHARED_SHAPE,), ("the neighbours have the same shape",)
+    if loss.stands_out < rules.stands_out_marked:
+        return DeformityStatus.POSSIBLE, (), (f"only {100 * loss.stands_out:.0f} % lower than the neighbours",)
     if probability < rules.suspected_probability:
         return DeformityStatus.POSSIBLE, (), ("the heights are too uncertain in this scan to say more",)
     return DeformityStatus.SUSPECTED, (), ("stands out from the neighbours",)

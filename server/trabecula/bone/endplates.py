@@ -203,7 +203,9 @@ def _edge_strength(profiles: FloatVolume, blur_mm: float, r: EndplateRules) -> t
         explained = np.square(windows @ basis).sum(axis=2) / total
         ridge = fitted[..., 2] / (blur_mm * np.sqrt(2 * np.pi))
         fall = fitted[..., 0] - fitted[..., 1]
-        strength = np.minimum(ridge + 0.5 * np.clip(fall, -ridge, None), r.max_strength_hu) * np.clip(explained, 0, 1)
+        strength = np.minimum(
+            ridge + np.where(fall > 0.0, 0.5 * fall, np.maximum(fall, -ridge)), r.max_strength_hu
+        ) * np.clip(explained, 0, 1)
         places.append(axis_mm(0)[inner : inner + windows.shape[1]] + offset)
         strengths.append(strength)
     order = np.argsort(np.concatenate(places), kind="stable")

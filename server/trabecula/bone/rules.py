@@ -78,6 +78,7 @@ class DeformityRules:
     depression_mm: float
     label_share: float
     stands_out: float
+    stands_out_marked: float
     stands_out_grade1: float
     stands_out_at_wedging_levels: float
     wedging_levels: tuple[str, ...]
