@@ -23,6 +23,7 @@ def as_markdown(results: Figures) -> str:
             development=DEVELOPMENT.seed,
             development_patients=DEVELOPMENT.count,
         ),
+        _targets(results),
         _methods(results["methods"]),
         _plots(),
         _default_strata(results["strata"]),
@@ -36,6 +37,24 @@ def as_markdown(results: Figures) -> str:
     if results.get("series"):
         parts.append(_series(results["series"]))
     return "\n".join(parts)
+
+
+def _targets(results: Figures) -> str:
+    """What the design asks for, and whether it is reached."""
+    usual = next(m["usual"] for m in results["methods"] if m["name"] == "phantomless")
+    again = {row["change"]: row["rms_cv_percent"] for row in results["repeats"]}
+    covered = 100 * usual["covered"]
+    rows = [
+        ("bias, usual scans", "within 1", f"{usual['bias']:+.1f}", abs(usual["bias"]) <= 1.0),
+        ("RMSE, usual scans", "under 4", f"{usual['rmse']:.1f}", usual["rmse"] < 4.0),
+        ("95 % interval covers, usual scans", "93 to 97 %", f"{covered:.1f} %", 93.0 <= covered <= 97.0),
+        *(
+            (f"RMS CV, same patient, other {change}", "under 1.3 %", f"{again[change]:.1f} %", again[change] < 1.3)
+            for change in ("kernel", "dose", "tube voltage")
+        ),
+    ]
+    cells = [[name, asked, found, "yes" if reached else "**no**"] for name, asked, found, reached in rows]
+    return "## Against the design's targets\n\n" + _table(["of the default", "target", "found", "reached"], cells)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -38,10 +38,10 @@ def draw_plots(results: Mapping[str, Any], folder: Path) -> None:
 
 
 def _grid(methods: Sequence[Mapping[str, Any]], draw: Callable[[Axes, str], None], label: str) -> Figure:
-    columns = 4
+    columns = 5
     rows = -(-len(methods) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(12.0, 2.9 * rows), sharex=True, sharey=True, layout="constrained", squeeze=False
+        rows, columns, figsize=(14.0, 2.9 * rows), sharex=True, sharey=True, layout="constrained", squeeze=False
     )
     for axis, method in zip(axes.flat, methods, strict=False):
         axis.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)

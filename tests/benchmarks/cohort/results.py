@@ -174,7 +174,8 @@ def _comparisons(
 
 def _fitted_line(name: str, development: Sequence[Exam], tools: Tools) -> tuple[float, float]:
     method = next(m for m in METHODS if m.name == name)
-    pairs = _pairs(development, answers(method, development, tools), lambda exam: exam.usual)
+    usual = [exam for exam in development if exam.usual]
+    pairs = _pairs(usual, answers(method, usual, tools), _usual)
     return line_to_truth(
         np.array([answer.vbmd_mg_cm3 for _, answer in pairs]), np.array([exam.vbmd_mg_cm3 for exam, _ in pairs])
     )
