@@ -10,6 +10,7 @@ from scipy import ndimage as ndi
 
 from trabecula.anatomy import Anatomy, Structure
 from trabecula.bone.rules import BlurRules
+from trabecula.geometry import FloatArray
 from trabecula.imaging.study import CtVolume
 
 FWHM_OF_SD: Final = 2.3548
@@ -54,7 +55,7 @@ def measure_blur(volume: CtVolume, anatomy: Anatomy, rules: BlurRules) -> Blur |
     return Blur(middle, float(error), int(widths.size))
 
 
-def _edge_widths(volume: CtVolume, anatomy: Anatomy, k: int, rules: BlurRules) -> np.typing.NDArray[np.float64]:
+def _edge_widths(volume: CtVolume, anatomy: Anatomy, k: int, rules: BlurRules) -> FloatArray:
     """Standard deviation of each clean edge of one slice, mm."""
     _, j_mm, i_mm = volume.geometry.spacing_mm
     body = ndi.binary_opening(anatomy.labels[k] != Structure.OUTSIDE, iterations=2)
@@ -76,7 +77,8 @@ def _edge_widths(volume: CtVolume, anatomy: Anatomy, k: int, rules: BlurRules) -
     slant = np.gradient(ndi.median_filter(edge, 5), _ANGLES) / np.maximum(edge, 1.0)
     widths = [_width(row, rules) for row in hu[:, ::-1]]
     found = np.array(widths) / np.sqrt(1.0 + slant**2)
-    return found[np.isfinite(found) & (np.abs(slant) < rules.most_slant)]
+    clean: FloatArray = found[np.isfinite(found) & (np.abs(slant) < rules.most_slant)]
+    return clean
 
 
 def _width(profile: np.typing.NDArray[np.float32], rules: BlurRules) -> float:

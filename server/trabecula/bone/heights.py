@@ -89,7 +89,9 @@ def _heights(
     rim = np.hypot(rules.rim_floor_mm, rules.rim_error_of_slice * slice_mm)
     middle = np.hypot(rules.middle_floor_mm, rules.middle_error_of_slice * slice_mm)
     return Heights(
-        *values,
+        anterior_mm=values[0],
+        middle_mm=values[1],
+        posterior_mm=values[2],
         rim_uncertainty_mm=float(np.sqrt(rim**2 + max(variances[0], variances[2]))),
         middle_uncertainty_mm=float(np.sqrt(middle**2 + variances[1])),
     )

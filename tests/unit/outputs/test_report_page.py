@@ -235,3 +235,28 @@ def test_every_code_has_words() -> None:
 
 def test_the_same_screening_gives_the_same_page() -> None:
     assert to_html(samples.screening()) == to_html(samples.screening())
+
+
+def test_shape_shell_and_what_is_left_out_are_shown_with_their_reason(whole: Page) -> None:
+    assert "Fracture suspected: biconcave, Genant grade 2" in whole.text
+    assert "for a person to confirm" in whole.text
+    assert "Part of the region: dense spots" in whole.text
+    assert "Whole vertebra: suspected fracture" in whole.text
+    assert "Because of noise the region was made larger at T11" in whole.text
+    assert "compact bone of 1600 HU" in whole.text
+
+
+def test_a_shell_that_the_scan_cannot_resolve_has_no_number() -> None:
+    report = samples.reported()
+    coarse = replace(
+        samples.cortex(),
+        resolved=False,
+        why_not="slices of 5.0 mm, more than 3 mm",
+        thickness_mm=None,
+        thickness_standard_uncertainty_mm=None,
+        attenuation_hu=None,
+        attenuation_standard_uncertainty_hu=None,
+    )
+    page = page_of(replace(report, vertebrae=tuple(replace(v, cortex=coarse) for v in report.vertebrae)))
+    assert "cannot resolve the shell: slices of 5.0 mm" in page.text
+    assert "0.34" not in page.text
