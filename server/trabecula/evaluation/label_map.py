@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from trabecula.anatomy import LabelArray, Level, Structure, VertebraPart, vertebra_label
 from trabecula.errors import InvalidCase
+from trabecula.evaluation.counting import label_counts
 
 BUILT_IN: Final = Path(__file__).parent / "label_maps"
 CANONICAL: Final = "canonical"
@@ -43,7 +44,7 @@ class LabelMap:
         low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
         if low < 0 or high > _LARGEST_ID:
             raise InvalidCase(f"label ids from {low} to {high}", lowest=low, highest=high)
-        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
+        present = np.flatnonzero(label_counts(labels))
         lookup = np.zeros(high + 1, dtype=np.uint8)
         for label, target in self.canonical.items():
             if label <= high:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from trabecula.anatomy import BODY_LABEL_BASE, LabelArray, Level
+from trabecula.evaluation.counting import label_counts
 
 LEAST_DICE: Final = 0.3
 """Bodies that overlap less are not the same vertebra. Two bodies half a vertebra out of step have less than 0.5."""
@@ -20,7 +21,7 @@ def match_vertebrae(predicted: LabelArray, reference: LabelArray) -> dict[Level,
     both = np.flatnonzero((ours > 0) & (theirs > 0))
     pairs = theirs.ravel()[both].astype(np.intp) * _COUNT + ours.ravel()[both]
     together = np.bincount(pairs, minlength=_COUNT * _COUNT).reshape(_COUNT, _COUNT).astype(np.float64)
-    sizes = [np.bincount(each.ravel(), minlength=_COUNT).astype(np.float64) for each in (theirs, ours)]
+    sizes = [label_counts(each, _COUNT).astype(np.float64) for each in (theirs, ours)]
     dice = 2.0 * together / np.maximum(sizes[0][:, None] + sizes[1][None, :], 1.0)
     dice[0, :] = dice[:, 0] = 0.0
     rows, columns = linear_sum_assignment(dice, maximize=True)

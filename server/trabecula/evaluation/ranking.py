@@ -71,6 +71,12 @@ def describe_case(case: CaseResult) -> str:
     judged = worst_vertebrae(case.vertebrae)
     right = sum(v.off_by == 0 for v in judged)
     words = [f"{right} of {len(judged)} levels right"]
+    wrong = [v for v in judged if v.off_by]
+    if wrong:
+        words.append(f"{len(wrong)} wrong ({sum(bool(v.flagged) for v in wrong)} flagged)")
+    missed = sum(not v.found for v in judged)
+    if missed:
+        words.append(f"{missed} missed")
     dice = [whole_dice(v) for v in judged]
     if dice:
         words.append(f"vertebra Dice {sum(dice) / len(dice):.3f}")

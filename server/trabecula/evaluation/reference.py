@@ -24,6 +24,7 @@ from trabecula.anatomy import (
 )
 from trabecula.errors import InvalidCase
 from trabecula.evaluation.case import CaseInfo
+from trabecula.evaluation.counting import label_counts
 from trabecula.evaluation.label_map import LabelMap
 from trabecula.evaluation.split import as_vector, canal_points, foramina, split_body, stances
 from trabecula.geometry import FloatArray, Geometry
@@ -94,7 +95,7 @@ def completed(reference: Reference, predicted: Anatomy) -> Anatomy:
     if reference.covers_patient:
         return reference.anatomy
     lookup = np.arange(256, dtype=np.uint8)
-    for label in np.flatnonzero(np.bincount(predicted.labels.ravel(), minlength=256)):
+    for label in np.flatnonzero(label_counts(predicted.labels)):
         if structure_name(int(label)) in reference.known - _ALWAYS_KNOWN:
             lookup[label] = Structure.BODY
     labels = np.where(reference.anatomy.labels == 0, lookup[predicted.labels], reference.anatomy.labels)
@@ -110,7 +111,7 @@ def structure_name(label: int) -> str:
 
 def structure_names(labels: LabelArray) -> frozenset[str]:
     """Names of all structures that occur in a label volume."""
-    present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
+    present = np.flatnonzero(label_counts(labels))
     return frozenset(structure_name(int(label)) for label in present)
 
 
@@ -123,7 +124,7 @@ def _known(labels: LabelArray, info: CaseInfo, label_map: LabelMap) -> frozenset
 
 
 def _present_levels(labels: LabelArray) -> frozenset[Level]:
-    counts = np.bincount(labels.ravel(), minlength=256)
+    counts = label_counts(labels)
     return frozenset(level for level in Level if any(counts[vertebra_label(level, part)] for part in VertebraPart))
 
 

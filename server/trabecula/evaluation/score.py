@@ -9,7 +9,17 @@ from typing import Final
 import numpy as np
 from scipy import ndimage
 
-from trabecula.anatomy import Anatomy, LabelArray, Level, Structure, VertebraInstance, VertebraPart, vertebra_label
+from trabecula.anatomy import (
+    BODY_LABEL_BASE,
+    POSTERIOR_LABEL_BASE,
+    Anatomy,
+    LabelArray,
+    Level,
+    Structure,
+    VertebraInstance,
+    VertebraPart,
+    vertebra_label,
+)
 from trabecula.errors import InputError, ModelError, TrabeculaError
 from trabecula.evaluation.case import Case
 from trabecula.evaluation.label_map import load_label_map
@@ -42,7 +52,8 @@ from trabecula.outcome import Refusal
 from trabecula.progress import ProgressListener, no_progress
 from trabecula.segmentation import segment
 
-_FIRST_VERTEBRA_LABEL: Final = 32
+_BODIES: Final = (BODY_LABEL_BASE, POSTERIOR_LABEL_BASE)
+"""Labels of bodies lie above the first and up to the second, those of posterior elements above it."""
 _NOT_SCORED: Final = FRAME_STRUCTURES | {"body", VERTEBRA_BODY, VERTEBRA_POSTERIOR}
 """Not organs, or scored vertebra by vertebra."""
 
@@ -249,5 +260,7 @@ def _structures(ours: LabelArray, reference: Reference, modelled: frozenset[str]
         for name in names
         for label in [int(Structure[name.upper()])]
     ]
-    vertebrae = compare_regions(ours > _FIRST_VERTEBRA_LABEL, theirs > _FIRST_VERTEBRA_LABEL, spacing)
-    return (StructureScore(VERTEBRA, vertebrae), *out)
+    if VERTEBRA_POSTERIOR in reference.known:
+        return (StructureScore(VERTEBRA, compare_regions(ours > _BODIES[0], theirs > _BODIES[0], spacing)), *out)
+    our_bodies, their_bodies = ((labels > _BODIES[0]) & (labels <= _BODIES[1]) for labels in (ours, theirs))
+    return (StructureScore(VERTEBRA_BODY, compare_regions(our_bodies, their_bodies, spacing)), *out)

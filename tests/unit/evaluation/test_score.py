@@ -169,6 +169,23 @@ def _moved(labels: LabelArray, label: int, slices: int) -> LabelArray:
     return out
 
 
+def test_references_of_bodies_alone_are_compared_with_bodies_alone(
+    ct: LoadedCt, reference: Reference, judged: Judged
+) -> None:
+    labels = reference.anatomy.labels.copy()
+    labels[labels > 64] = Structure.BODY
+    bodies = replace(
+        reference, anatomy=replace(reference.anatomy, labels=labels), known=frozenset({"vertebra", "vertebra_body"})
+    )
+    result = scored(ct, reference.anatomy, bodies, judged)
+    assert [(each.structure, each.overlap.dice) for each in result.structures] == [("vertebra_body", 1.0)]
+    for vertebra in result.vertebrae:
+        assert vertebra.posterior is None
+        assert vertebra.whole == vertebra.body
+        assert vertebra.whole is not None
+        assert vertebra.whole.dice == 1.0
+
+
 def roi(centre: tuple[float, float, float], half_height_mm: float = 5.0, half_depth_mm: float = 8.0) -> TrabecularRoi:
     return TrabecularRoi(centre, (0, 0, 1), (1, 0, 0), (0, -1, 0), 12.0, half_depth_mm, half_height_mm, 0.0)
 
