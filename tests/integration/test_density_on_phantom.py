@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+from true_anatomy import true_anatomy
 
-from trabecula.anatomy import Anatomy, Level, VertebraInstance
+from trabecula.anatomy import Level
 from trabecula.bone.measure import measure_vertebrae
 from trabecula.calibration.calibrate import calibrate, load_calibration
 from trabecula.calibration.calibration import Calibration
@@ -21,27 +20,12 @@ from trabecula.calibration.density_result import DensitySummary
 from trabecula.clinical import load_constants
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.imaging.read import read_study
-from trabecula.imaging.study import CtStudy, CtVolume
+from trabecula.imaging.study import CtStudy
 from trabecula.phantom.spec import Filter, PhantomSpec
-from trabecula.phantom.truth import PhantomTruth
-from trabecula.phantom.write import LABELS_FILE, SERIES_FOLDER, write_phantom
+from trabecula.phantom.write import SERIES_FOLDER, write_phantom
 from trabecula.segmentation.settings import RuntimeSettings
 
 ASKED = {Level.T11: 105.0, Level.T12: 84.0, Level.L1: 72.0}
-
-
-def true_anatomy(folder: Path, volume: CtVolume, truth: PhantomTruth) -> Anatomy:
-    """The phantom's label file brought onto the canonical grid (both are axis-aligned)."""
-    image = sitk.DICOMOrient(sitk.ReadImage(str(folder / LABELS_FILE)), "LPS")
-    labels = sitk.GetArrayFromImage(image)
-    origin = np.array(volume.geometry.index_to_lps((0, 0, 0)))
-    assert np.allclose(origin, image.GetOrigin(), atol=0.01)
-    assert labels.shape == volume.hu.shape
-    vertebrae = tuple(
-        VertebraInstance(Level(v.level), 1.0, v.centroid_lps_mm, v.superior, (0.0, -1.0, 0.0), True)
-        for v in truth.vertebrae
-    )
-    return Anatomy(labels, volume.geometry, vertebrae, (), ())
 
 
 def read_density(spec: PhantomSpec, folder: Path, repository: Path) -> tuple[Calibration, DensitySummary]:
