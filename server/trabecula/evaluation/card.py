@@ -51,7 +51,9 @@ def verdict(target: Target) -> str:
 def rests_on(figure: Figure) -> str:
     """How many vertebrae and scans."""
     scans = f"{figure.scans} scan{'' if figure.scans == 1 else 's'}"
-    return f"{figure.vertebrae} vertebrae, {scans}" if figure.vertebrae else scans
+    if not figure.vertebrae:
+        return scans
+    return f"{figure.vertebrae} vertebra{'' if figure.vertebrae == 1 else 'e'}, {scans}"
 
 
 def _group(group: GroupSummary) -> Iterator[str]:

@@ -20,6 +20,8 @@ TARGET_DICE: Final = 0.92
 TARGET_LEVELS_RIGHT: Final = 0.97
 TARGET_HU: Final = 3.0
 """Targets of the project, set for real CT that no model has seen."""
+LEAST_STRUCTURE_ML: Final = 1.0
+"""A smaller scrap of a structure at the edge of the images says nothing of it; left out of the means."""
 CONFIDENCE_EDGES: Final = (0.0, 0.5, 0.7, 0.8, 0.9, 0.97, 1.0)
 GROUPS: Final = {
     "Real CT": (ReferenceKind.MANUAL, ReferenceKind.PSEUDO),
@@ -357,6 +359,8 @@ def _structure_rows(scored: Sequence[CaseResult]) -> tuple[StructureRow, ...]:
     found: dict[str, list[Overlap]] = {}
     for case in scored:
         for score in case.structures:
+            if score.overlap.reference_ml < LEAST_STRUCTURE_ML:
+                continue
             found.setdefault(score.structure, []).append(score.overlap)
     return tuple(
         StructureRow(

@@ -19,6 +19,7 @@ from trabecula.evaluation.results import (
     Outcome,
     Overlap,
     RefusalFound,
+    StructureScore,
     VertebraScore,
 )
 from trabecula.evaluation.summary import GroupSummary, summarise
@@ -172,6 +173,16 @@ def test_refusals_and_failures_are_counted_and_not_scored() -> None:
     card = to_card(results(case("a", vertebra(Level.T11)), refused, broken))
     assert "1 refused (spine-not-found)" in card
     assert "failed: invalid-case: x" in card
+
+
+def test_scraps_of_a_structure_are_left_out_of_the_means() -> None:
+    scrap = StructureScore("trachea", Overlap(0.0, None, None, 0.2, 0.0))
+    whole = StructureScore("trachea", Overlap(0.8, 1.0, 2.0, 20.0, 21.0))
+    group = only_group(
+        replace(case("a", vertebra(Level.T11)), structures=(scrap,)),
+        replace(case("b", vertebra(Level.T11)), structures=(whole,)),
+    )
+    assert [(row.structure, row.scans, row.dice) for row in group.structures] == [("trachea", 1, 0.8)]
 
 
 def test_nothing_scored_leaves_targets_open() -> None:
