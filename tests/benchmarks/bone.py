@@ -226,7 +226,7 @@ def network_rows(count: int, seed: int) -> list[dict[str, Any]]:
     rows = []
     for n in range(count):
         fractures = parse_fractures(SETS[1 + n % (len(SETS) - 1)])
-        spec = PhantomSpec(seed=seed + n, slice_mm=(1.25, 2.0, 2.5)[n % 3], fractures=fractures)
+        spec = PhantomSpec(seed=seed + n, slice_mm=(2.5, 1.25, 2.0)[n % 3], fractures=fractures)
         with tempfile.TemporaryDirectory() as folder:
             write_phantom(spec, Path(folder))
             report = screen([Path(folder)], engine).report

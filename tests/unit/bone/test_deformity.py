@@ -103,6 +103,12 @@ def test_a_shape_that_the_neighbours_share_is_not_suspected() -> None:
     assert DeformityStatus.SUSPECTED not in statuses
 
 
+def test_a_high_back_wall_alone_makes_no_fracture() -> None:
+    """Rims raised by degeneration: low against its own back wall, hardly lower than the neighbours."""
+    deformity = found(INDEX, T10=lost(INDEX, 1.0, 0.78, 1.06, hollow_mm=4.0, error_mm=0.2))
+    assert (deformity.status, deformity.grade) == (DeformityStatus.POSSIBLE, 2)
+
+
 def test_a_loss_that_the_segmentation_does_not_show_is_not_suspected() -> None:
     shown = lost(INDEX, 0.68, 0.84, 1.0)
     full = normal(INDEX).heights
