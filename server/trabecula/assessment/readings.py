@@ -203,7 +203,12 @@ class _Reader:
     ) -> LevelReading:
         entry = self.constants[cited]
         osteoporosis, low = cutoffs.number("osteoporosis_below_mg_cm3"), cutoffs.number("low_below_mg_cm3")
-        ranges = filled(ranges_within(value, self.factor * (error or 0.0), cutoffs)) if self.named else ()
+        found = ranges_within(value, self.factor * (error or 0.0), cutoffs) if self.named else set()
+        if found and cutoffs.id in self.constants.texts("profile.flag_only"):
+            # such a level can raise a flag and no more: below its cut-off it may be either range, above it low still
+            found |= {Category.LOW_BONE_DENSITY_RANGE}
+            found |= {Category.OSTEOPOROSIS_RANGE} if value <= low else {Category.NO_SIGN_OF_LOW_DENSITY}
+        ranges = filled(found)
         return LevelReading(
             levels=levels,
             kind=kind,

@@ -66,6 +66,13 @@ def test_both_readings_are_given_for_each_vertebra_and_for_the_mean_that_decides
     assert kinds[both, ReadingKind.LUMBAR_EQUIVALENT].decides
 
 
+def test_levels_that_can_only_raise_a_flag_name_no_single_range() -> None:
+    for value, ranges in ((90.0, (OP, LOW)), (150.0, (LOW, CLEAR))):
+        found = judge(density({Level.T5: value}, CONSTANTS, uncertainty=1.0))
+        direct = [reading for reading in found.readings if reading.kind is ReadingKind.DIRECT]
+        assert [reading.ranges for reading in direct] == [ranges, ranges]
+
+
 def test_excluded_vertebrae_are_not_read() -> None:
     summary, vertebrae = lumbar(100.0, CONSTANTS)
     found = judge((summary, (*vertebrae, vertebra(Level.T12, 40.0, excluded=(ExclusionReason.CEMENT,)))))

@@ -48,9 +48,9 @@ def classified(plane: Plane) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("width_mm", [0.8, 1.2, 2.0])
+@pytest.mark.parametrize(("width_mm", "within"), [(0.8, 0.25), (1.2, 0.15), (2.0, 0.12)])
 @pytest.mark.parametrize("noise_hu", [0.0, 8.0])
-def test_thin_planes_of_fat_are_counted_whatever_the_blur(width_mm: float, noise_hu: float) -> None:
+def test_thin_planes_of_fat_are_counted_whatever_the_blur(width_mm: float, within: float, noise_hu: float) -> None:
     plane, share = sheets(width_mm, noise_hu=noise_hu)
     tissue = classified(plane)
     found = unmix(plane, tissue, noise_hu, RULES)
@@ -58,7 +58,7 @@ def test_thin_planes_of_fat_are_counted_whatever_the_blur(width_mm: float, noise
     compartment_cm2 = float(((tissue == Tissue.MUSCLE) | (tissue == Tissue.IMAT)).sum()) * plane.pixel_cm2
     by_window = float((tissue == Tissue.IMAT).sum()) * plane.pixel_cm2
     true = share * compartment_cm2
-    assert found.fat_cm2 == pytest.approx(true, rel=0.3)
+    assert found.fat_cm2 == pytest.approx(true, rel=within)
     assert abs(found.fat_cm2 - true) <= abs(by_window - true) + 0.02 * compartment_cm2
     assert found.lean_hu == pytest.approx(MUSCLE_HU, abs=4.0)
 

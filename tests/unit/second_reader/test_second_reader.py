@@ -270,6 +270,11 @@ def test_a_crop_past_the_edge_is_padded_and_clipped() -> None:
     spec = CropSpec(**CROP)
     far = replace(anatomy.vertebrae[0], centroid_lps_mm=(500.0, 500.0, 500.0))
     assert np.all(crop_around(volume.hu, volume.geometry, far, spec) == -5.0)
+    _, y, z = anatomy.vertebrae[0].centroid_lps_mm
+    edge = replace(anatomy.vertebrae[0], centroid_lps_mm=(0.0, y, z))
+    box = crop_around(volume.hu, volume.geometry, edge, spec)
+    assert np.all(box[:, :, :3] == -5.0)
+    assert np.all(box[:, :, 5:] == 10.0)
     assert crop_around(volume.hu, volume.geometry, anatomy.vertebrae[0], spec).max() == 10.0
 
 
@@ -313,6 +318,11 @@ def test_a_file_that_is_no_plain_model_is_refused(tmp_path: Path, content: bytes
     bundle(tmp_path, content=content)
     with pytest.raises(ModelError):
         load_second_readers(tmp_path, ["test-reader"], RUNTIME)
+
+
+def test_foreign_operators_are_refused_before_anything_is_run(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="operators"):
+        load_bundle(bundle(tmp_path, content=model("com.evil")))
 
 
 @pytest.mark.parametrize("name", ["", "absent", "../test-reader", "/etc"])
