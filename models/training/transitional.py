@@ -173,12 +173,13 @@ def _bridge(seed: s.Seed, p: Positions, labels: np.ndarray, depth: np.ndarray | 
     box = box_around(p, frame[0], 42) if frame else None
     if frame is None or box is None:
         return
-    _, r, window, radial = around_disc(p, box, frame[0], frame[1], spur)
+    z, r, window, radial = around_disc(p, box, frame[0], frame[1], spur)
     outer = [q[box] + d * (np.float32(2.2) / r) for q, d in zip(p, radial, strict=True)]
     flat, _ = _indices(seed.labels.shape, outer, None)
     beyond = seed.labels.ravel()[flat]
     body = (beyond >= s.BODY_BASE) & (beyond < s.POSTERIOR_BASE)
     edge = (labels[box] == s.DISC) & (window > 0.4) & (beyond != s.DISC) & ~body
+    edge &= np.abs(z) < 0.35 * frame[2]  # not the discs above and below it
     labels[box][edge] = s.BODY_BASE + spur.ordinal
     if depth is not None:
         depth[box][edge] = 1.0
