@@ -64,7 +64,7 @@ def _bland_altman(points: Points, methods: Sequence[Mapping[str, Any]]) -> Figur
         known = [p for p in points if p[name] is not None]
         mean = [(p[name] + p["truth"]) / 2.0 for p in known]
         errors = _errors(points, name)
-        axis.plot(mean, np.clip(errors, -40.0, 40.0), ".", markersize=2.5, color="#31688e", alpha=0.6)
+        axis.plot(mean, np.clip(errors, -40.0, 40.0), ".", markersize=2.5, color="#31688e", alpha=0.6, rasterized=True)
         bias, spread = errors.mean(), 1.96 * errors.std(ddof=1)
         axis.axhline(bias, color="#b5367a", linewidth=1.0)
         for limit in (bias - spread, bias + spread):
@@ -103,7 +103,7 @@ def _bars(axis: Axes, groups: Sequence[np.ndarray]) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None}, dpi=130)
     plt.close(figure)
     text = path.read_text(encoding="utf-8")
     path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
