@@ -193,6 +193,16 @@ def _closing(mask: np.ndarray, radius: float) -> np.ndarray:
     return (ndi.distance_transform_edt(near) > radius)[pad:-pad, pad:-pad, pad:-pad]
 
 
+def _round_out(mask: np.ndarray, radius: float = 55) -> np.ndarray:
+    """Closing of each slice: fills the hollows between sternum, clavicles and arms where no label marks the muscle."""
+    pad = int(radius) + 2
+    out = np.empty_like(mask)
+    for k, plane in enumerate(np.pad(mask, ((0, 0), (pad, pad), (pad, pad)))):
+        near = ndi.distance_transform_edt(~plane) <= radius
+        out[k] = (ndi.distance_transform_edt(near) > radius)[pad:-pad, pad:-pad]
+    return out | mask
+
+
 def _upsample(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     idx = [np.minimum(np.arange(n) // 2, m - 1) for n, m in zip(shape, a.shape, strict=True)]
     return a[np.ix_(*idx)]
@@ -262,7 +272,7 @@ def complete(name: str, labels: np.ndarray, vertebrae: dict[int, np.ndarray], ri
 
     small = labels[::2, ::2, ::2]
     cavity = _closing((small >= LUNG) & (small <= FLUID), 7)
-    hull = _closing(small > 0, 15) | cavity
+    hull = _round_out(_closing(small > 0, 15) | cavity)
     hull_mm = (ndi.distance_transform_edt(~hull) - ndi.distance_transform_edt(hull)) * 2 * SPACING_MM
     cavity = _upsample(cavity, labels.shape) & (labels < PARASPINAL)
     print(name, labels.shape, "levels", line[:, 0].astype(int).tolist(), flush=True)
