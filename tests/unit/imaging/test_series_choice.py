@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from synthetic_ct import HuArray, SeriesSpec
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.imaging.nature import Origin, nature_of
 from trabecula.imaging.read import read_study
-from trabecula.imaging.study import CtStudy, SeriesCandidate
+from trabecula.imaging.study import CtStudy, SeriesCandidate, StudyRefused
 
 
 def _choice(study: Path, limits: ImagingLimits) -> tuple[CtStudy, SeriesCandidate]:
@@ -82,7 +83,22 @@ def test_unusable_series_stay_in_the_list_with_the_reason(
     read, chosen = _choice(study, small)
     assert chosen.reasons[0] == "chosen: the only usable series"
     assert read.candidates[1].reasons[0].startswith("not usable: derived-only")
-    assert read.candidates[1].description_kind == "axial virtual image soft 2.0 mm"
+    assert read.candidates[1].description_kind == "axial virtual unenhanced image soft 2.0 mm"
+
+
+def test_a_virtual_unenhanced_series_is_taken_only_with_a_map_and_only_for_want_of_a_true_one(
+    body: HuArray, small: ImagingLimits, series: Callable[..., Path]
+) -> None:
+    mapped = replace(small, accept_virtual_unenhanced=True)
+    virtual = {"SeriesNumber": 1, "ImageType": ["DERIVED", "SECONDARY", "VNC"]}
+    study = series(SeriesSpec(body, series_uid="1.2.3.4.1", tags=virtual), "virtual")
+    assert isinstance(read_study([study], small), StudyRefused)
+    read, _ = _choice(study, mapped)
+    assert read.acquisition.virtual_unenhanced
+    series(SeriesSpec(body, series_uid="1.2.3.4.2", tags={"SeriesNumber": 2}), "plain")
+    read, chosen = _choice(study, mapped)
+    assert chosen.series_number == 2
+    assert not read.acquisition.virtual_unenhanced
 
 
 def test_localizer_mixed_into_the_series_is_set_apart(
@@ -112,8 +128,8 @@ def test_kind_is_built_from_coded_facts_alone(body: HuArray, small: ImagingLimit
         (("ORIGINAL", "PRIMARY", "AXIAL", "CT_SOM5 SPI"), "", ""),
         (("ORIGINAL", "PRIMARY", "AXIAL", "CT_SOM5 MON"), "", ""),
         (("DERIVED", "SECONDARY", "PROCESSED"), "", ""),
-        (("DERIVED", "PRIMARY", "AXIAL", "VNC"), "", "virtual image"),
-        (("DERIVED", "SECONDARY", "AXIAL"), "Thorax VNC 1.5", "virtual image"),
+        (("DERIVED", "PRIMARY", "AXIAL", "VNC"), "", "virtual unenhanced image"),
+        (("DERIVED", "SECONDARY", "AXIAL"), "Thorax VNC 1.5", "virtual unenhanced image"),
         (("DERIVED", "SECONDARY", "AXIAL"), "Monoenergetic Plus 55 keV", "virtual image"),
         (("DERIVED", "SECONDARY"), "Iodine Map", "material map"),
         (("DERIVED", "PRIMARY", "Z_EFF"), "", "material map"),
