@@ -30,6 +30,11 @@ _LEAST_DIP = 0.02
 _LEAST_RELIEF_HU = 20.0
 """Weaker relief than this is not blown up to full evidence."""
 _CLIP_HU = (-100.0, 500.0)
+_VOTE_SMOOTHING_MM = 2.0
+_LEAST_SPEED = 0.25
+"""Votes that hardly stand still anywhere are not blown up to full evidence either."""
+_COARSE_VOTES = 0.5
+"""Weight of a coarse model's votes; a fine model's count in full."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +73,42 @@ def column_profile(volume: CtVolume, column: Column, coarse: Prediction, fine: P
     """Evidence along the column from attenuation and from the models; the fine model's too where it has looked."""
     places = column.discs(*disc_pattern(_INNER_MM))
     model, body = _model_profile(coarse, places)
+    votes = _COARSE_VOTES * _vote_jumps(coarse, column, places)
+    # Discs are hardly wider than a coarse voxel: attenuation, sampled on the scan itself, says more.
+    model = model / 2
     if fine is not None:
         where = fine.grid.to_index(places)
         inside = ((where >= 0) & (where <= np.array(fine.grid.shape) - 1)).all(axis=-1).mean(axis=1) > 0.9
         fine_model, fine_body = _model_profile(fine, places)
-        model, body = np.where(inside, fine_model, model / 2), np.where(inside, fine_body, body)
-    else:
-        # Discs are hardly wider than a coarse voxel: attenuation, sampled on the scan itself, says more.
-        model = model / 2
+        model, body = np.where(inside, fine_model, model), np.where(inside, fine_body, body)
+        if fine.offset_mm is not None:
+            votes = np.where(inside, _vote_jumps(fine, column, places), votes)
     hu = np.clip(sample(volume.hu, Grid.of_scan(volume.geometry), places), *_CLIP_HU).mean(axis=1)
-    return Profile(0.75 * model + 1.25 * _endplate_pairs(hu), body, _level_profile(column, coarse))
+    outlines, endplates = (0.75, 1.25) if coarse.offset_mm is None else (1.0, 1.0)
+    evidence = outlines * model + endplates * _endplate_pairs(hu) + votes
+    return Profile(evidence, body, _level_profile(column, coarse))
+
+
+def _vote_jumps(prediction: Prediction, column: Column, places: FloatArray) -> FloatArray:
+    """Where the votes for the centre of a body go over from one body to the next; clear places are 1.
+
+    Along a body all offsets lead to one place, so the place voted for stands still; across a disc it jumps. Between
+    them offsets tell discs that cannot be seen. Zeros for a model without offsets.
+    """
+    if prediction.offset_mm is None:
+        return np.zeros(len(places))
+    weight = sample(prediction.of(VERTEBRA_BODY, DISC), prediction.grid, places)
+    along = np.zeros(places.shape[:2])
+    for axis in range(3):
+        along += sample(prediction.offset_mm[axis], prediction.grid, places) * column.superior[:, axis, None]
+    total = weight.sum(axis=1)
+    upwards = (along * weight).sum(axis=1) / np.maximum(total, 1e-6)
+    seen = total > 0.1 * np.median(total)
+    stations = np.arange(len(total), dtype=np.float64)
+    voted = stations - np.interp(stations, stations[seen], upwards[seen])
+    speed = np.gradient(ndimage.gaussian_filter1d(voted, _VOTE_SMOOTHING_MM, mode="nearest"))
+    relief = speed - ndimage.gaussian_filter1d(speed, _BROAD_MM, mode="nearest")
+    return np.where(seen, _scaled(relief, _LEAST_SPEED), 0.0)
 
 
 def _model_profile(prediction: Prediction, places: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -133,7 +164,22 @@ def expected_spacing(profile: Profile, settings: ColumnSettings) -> FloatArray:
 
 
 def place_cuts(evidence: FloatArray, spacing_mm: FloatArray, settings: ColumnSettings) -> tuple[int, ...]:
-    """Places of the disc centres with the best total score, head to foot.
+    """Places of the disc centres with the best total score, head to foot, for the best size of the person.
+
+    Spacings of an adult are tried for several sizes, each with its own probability.
+    """
+    found = [
+        (score - 0.5 * (np.log(size) / settings.person_log_sd) ** 2, cuts)
+        for size in settings.person_sizes
+        for score, cuts in [_place_cuts(evidence, spacing_mm * size, settings)]
+    ]
+    return max(found)[1]
+
+
+def _place_cuts(
+    evidence: FloatArray, spacing_mm: FloatArray, settings: ColumnSettings
+) -> tuple[float, tuple[int, ...]]:
+    """Best total score and its places, for one size of the person.
 
     Score of a cut: its evidence less a fixed cost, less the squared deviation of the spacing from what is expected
     there, less the squared change of spacing from one vertebra to the next (both of ln(spacing), in standard
@@ -160,13 +206,13 @@ def place_cuts(evidence: FloatArray, spacing_mm: FloatArray, settings: ColumnSet
         before[place, rows] = np.where(chain >= start, best_row, -1)
         best[place, rows] = np.maximum(chain, start) + gain[place] - misfit
     if count <= low:
-        return ()
+        return -np.inf, ()
     left_over = _rest_misfit(spacing_mm[::-1], settings.spacing_log_sd)[::-1]
     final = (best - left_over[:, None])[max(0, count - 1 - high) :]
     if not np.isfinite(final).any():
-        return ()
+        return -np.inf, ()
     last, row = divmod(int(final.argmax()), final.shape[1])
-    return _trace(last + max(0, count - 1 - high), row, low, before)
+    return float(final.max()), _trace(last + max(0, count - 1 - high), row, low, before)
 
 
 def _rest_misfit(spacing_mm: FloatArray, log_sd: float) -> FloatArray:

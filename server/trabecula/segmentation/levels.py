@@ -9,7 +9,7 @@ confidence. A level that the scan cannot tell is said to be not sure, with what 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -51,7 +51,7 @@ def name_levels(
     signs = find_signs(vertebrae, landmarks, variants, settings)
     emission = np.zeros((len(variants), len(vertebrae), len(ORDINALS)))
     for sign in signs:
-        emission[:, sign.index] += sign.log_likelihood
+        emission[:, sign.index] += settings.evidence_weight * sign.log_likelihood
     found = chain_posterior(np.log(prior), emission, step_probability(vertebrae, settings))
     top = _best_top(found, settings)
     count = len(vertebrae)
@@ -59,7 +59,7 @@ def name_levels(
     confidence = tuple(float(found.marginal[n, top + n - 1]) for n in range(count))
     centre = int(np.argmin(np.abs(np.array(ordinals) - Level.T12.ordinal)))
     alternatives = _alternatives(found, signs, variants, ordinals, centre, settings)
-    sentences = describe(ordinals, confidence, centre, signs, _unusual(found, variants, settings), alternatives)
+    sentences = describe(ordinals, confidence, centre, signs, _unusual(found, variants, signs, settings), alternatives)
     residual, slope = _residuals(vertebrae, ordinals, settings)
     consistent = bool(_LANDMARK_KINDS & {s.kind for s in signs}) or _is_consistent(vertebrae, residual, slope, settings)
     return Naming(ordinals, confidence, sentences, consistent, alternatives)
@@ -139,13 +139,24 @@ def _best_top(found: Posterior, settings: LevelSettings) -> int:
     return int(np.argmax(score)) + 1
 
 
-def _unusual(found: Posterior, variants: Sequence[Variant], settings: LevelSettings) -> tuple[str, float] | None:
+def _builds(share: FloatArray, variants: Sequence[Variant], signs: Sequence[Sign]) -> dict[str, float]:
+    """Probability of each way to be built out of the ordinary, by its words; the sacrum only where it was seen."""
+    sacrum = any(sign.kind is SignKind.SACRUM for sign in signs)
+    out: dict[str, float] = {}
+    for variant, probability in zip(variants, share, strict=True):
+        words = (variant if sacrum else replace(variant, first_sacral=Variant.first_sacral)).words
+        if words:
+            out[words] = out.get(words, 0.0) + float(probability)
+    return out
+
+
+def _unusual(
+    found: Posterior, variants: Sequence[Variant], signs: Sequence[Sign], settings: LevelSettings
+) -> tuple[str, float] | None:
     """How the patient is built if more likely than not in some way out of the ordinary."""
-    share = found.joint[:, 0].sum(axis=1)
-    best = int(share.argmax())
-    if not variants[best].words or share[best] < settings.unusual_probability:
-        return None
-    return variants[best].words, float(share[best])
+    builds = _builds(found.joint[:, 0].sum(axis=1), variants, signs)
+    words = max(builds, key=lambda name: builds[name])
+    return (words, builds[words]) if builds[words] >= settings.unusual_probability else None
 
 
 def _alternatives(
@@ -166,10 +177,11 @@ def _alternatives(
         if ordinal == ordinals[centre]:
             continue
         here = found.joint[:, centre, column] / found.joint[:, centre, column].sum()
-        likely = max((n for n, v in enumerate(variants) if v.words), key=lambda n: here[n])
+        builds = _builds(here, variants, signs)
+        likely = max(builds, key=lambda name: builds[name])
+        words = likely if builds[likely] >= settings.unusual_reason else ""
         shift = ordinal - ordinals[centre]
         better = tuple(s.kind for s in signs if _fits_better(s, ordinals[s.index], shift, share, here))
-        words = variants[likely].words if here[likely] >= settings.unusual_reason else ""
         out.append(Alternative(ordinal, probability, words, better))
     return tuple(out)
 

@@ -49,7 +49,7 @@ _FINE_SHARE = (0.50, 0.85)
 
 
 @dataclass(frozen=True, eq=False)
-class _Spine:
+class Spine:
     """The column taken apart and named."""
 
     column: Column
@@ -76,13 +76,13 @@ def segment_with(
         return _refusal(RefusalCode.BODY_NOT_FOUND, "No trunk was found in the images.", "Send a CT of the chest.")
     box = body.bounding_box(margin=3)
     coarse = coarse_model.predict(hu[box], grid.crop(box), _part_of(progress, *_COARSE_SHARE))
-    spine = _read_spine(volume, coarse, None, settings)
+    spine = read_spine(volume, coarse, None, settings)
     if spine is None:
         return _no_spine()
     progress(Stage.SEGMENTATION, _FINE_SHARE[0])
     fine = _fine_pass(volume, spine, fine_model, settings.fine_box, progress)
     if fine is not None:
-        spine = _read_spine(volume, coarse, fine, settings, spine.column) or spine
+        spine = read_spine(volume, coarse, fine, settings, spine.column) or spine
     refusal = _level_refusal(spine, settings)
     if refusal is not None:
         return refusal
@@ -93,13 +93,14 @@ def segment_with(
     return replace(anatomy, models=models)
 
 
-def _read_spine(
+def read_spine(
     volume: CtVolume,
     coarse: Prediction,
     fine: Prediction | None,
     settings: SegmentationSettings,
     column: Column | None = None,
-) -> _Spine | None:
+) -> Spine | None:
+    """Find the column (where it is not given), its vertebrae and their names; None where there is none."""
     column = column or find_column(coarse, settings.column)
     if column is None:
         return None
@@ -120,7 +121,7 @@ def _read_spine(
         for segment, rib, cut in zip(segments, ribs, seen, strict=True)
     ]
     naming = name_levels(evidence, settings.levels, find_landmarks(coarse, column, segments))
-    return _Spine(column, segments, naming, unsupported_share(profile, segments, settings.column))
+    return Spine(column, segments, naming, unsupported_share(profile, segments, settings.column))
 
 
 def _segment_level(profile: Profile, segment: Segment) -> float | None:
@@ -132,7 +133,7 @@ def _segment_level(profile: Profile, segment: Segment) -> float | None:
 
 def _fine_pass(
     volume: CtVolume,
-    spine: _Spine,
+    spine: Spine,
     model: Predictor | None,
     extent: FineBoxSettings,
     progress: ProgressListener,
@@ -159,7 +160,7 @@ def fine_grid(
     return scan.crop(scan.box_around(low, high)).covering(spacing_mm)
 
 
-def _level_refusal(spine: _Spine, settings: SegmentationSettings) -> Refusal | None:
+def _level_refusal(spine: Spine, settings: SegmentationSettings) -> Refusal | None:
     if not spine.naming.consistent or spine.unsupported > settings.column.max_unsupported_share:
         return _refusal(
             RefusalCode.LEVELS_INCONSISTENT,
@@ -183,7 +184,7 @@ def _assemble(
     body_grid: Grid,
     coarse: Prediction,
     fine: Prediction | None,
-    spine: _Spine,
+    spine: Spine,
     settings: SegmentationSettings,
 ) -> Anatomy:
     planes = cut_planes(spine.column, spine.segments)
@@ -202,7 +203,7 @@ def _assemble(
     )
 
 
-def _instances(labels: LabelArray, geometry: Geometry, spine: _Spine) -> tuple[VertebraInstance, ...]:
+def _instances(labels: LabelArray, geometry: Geometry, spine: Spine) -> tuple[VertebraInstance, ...]:
     """Vertebrae with a body in the label volume, head to foot."""
     out = []
     to_lps = scan_directions(geometry)
@@ -247,9 +248,7 @@ def _vector(values: FloatArray) -> Vector:
     return x, y, z
 
 
-def _notices(
-    vertebrae: Sequence[VertebraInstance], spine: _Spine, settings: SegmentationSettings
-) -> tuple[Notice, ...]:
+def _notices(vertebrae: Sequence[VertebraInstance], spine: Spine, settings: SegmentationSettings) -> tuple[Notice, ...]:
     notices = []
     doubtful = [v.level.value for v in vertebrae if v.level_confidence < settings.levels.low_confidence]
     if doubtful:

@@ -54,8 +54,12 @@ class ColumnSettings:
     """Used where the model gives no spine coordinate."""
     spacing_by_level_mm: tuple[tuple[float, float], ...] = ((3, 16), (8, 19), (14, 24), (19, 30), (22, 36), (24, 37))
     """(level ordinal, disc-to-disc distance); read off the three label maps, rounded."""
+    person_sizes: tuple[float, ...] = (0.8, 0.9, 1.0, 1.12, 1.26)
+    """Sizes of a person that are tried, in units of these distances."""
+    person_log_sd: float = 0.1
+    """Spread of ln(size) between persons."""
     spacing_log_sd: float = 0.2
-    """Spread of ln(spacing) between persons and about these values."""
+    """Spread of ln(spacing) about these values in a person of known size."""
     cut_cost: float = 0.8
     """Evidence that a disc must bring; less speaks against it. A clear one has 1 to 2."""
     spacing_change_log_sd: float = 0.13
@@ -97,11 +101,13 @@ class LevelSettings:
     """
 
     variants: VariantPriors = field(default_factory=VariantPriors.published)
+    evidence_weight: float = 1.0
+    """Power to which all likelihoods are raised; below one where signs err together more than they are told to."""
     coordinate_bias: float = 0.0
     """Mean error of the coarse model's spine coordinate, in levels."""
-    coordinate_bias_sd: float = 0.85
+    coordinate_bias_sd: float = 0.55
     """Spread, over scans, of that mean error."""
-    coordinate_noise_sd: float = 0.5
+    coordinate_noise_sd: float = 0.4
     """Of one vertebra about the column's mean error, in levels; errors of neighbours are taken as independent."""
     coordinate_outlier: float = 0.05
     """Probability that the coordinate says nothing about the level."""
@@ -120,9 +126,9 @@ class LevelSettings:
     had up to 400 mm3 (transverse processes), a true T12 from 2600; on phantoms of small patients from 1100."""
     rib_side_volume_mm3: float = 500.0
     """With so much on each side it is seen on both sides."""
-    lung_apex: UsualPlace = UsualPlace(8.4, 0.6, 0.05)
+    lung_apex: UsualPlace = UsualPlace(8.4, 0.65, 0.06)
     """Five real CTs and one label map: 8.0 to 9.1, mean of both sides."""
-    lung_base: UsualPlace = UsualPlace(18.9, 0.95, 0.1)
+    lung_base: UsualPlace = UsualPlace(18.9, 1.0, 0.1)
     """The same: 17.9 to 19.4; depends on breath and disease."""
     sacrum: tuple[float, float, float] = (0.06, 0.85, 0.06)
     """Beginning of the sacrum read one vertebra too high, right, one too low."""
