@@ -162,7 +162,7 @@ def scan_range(
         upper = float(rng.choice([rng.uniform(4, 7), rng.uniform(7, 10), rng.uniform(10, 17)], p=[0.3, 0.42, 0.28]))
         lower = rng.uniform(18.5, 23.5) if rng.random() < 0.75 else rng.uniform(17, 26)
     else:
-        upper, lower = rng.uniform(16, 19), rng.uniform(21.5, 26)
+        upper, lower = rng.uniform(min(top_n, 16), 19), rng.uniform(21.5, 26)
     if span is not None:
         upper, lower = min(upper, span[0]), max(lower, span[1])
     spine_k = np.interp([max(upper, top_n), min(lower, low_n)], line[:, 0], line[:, 1])
