@@ -13,7 +13,7 @@ from trabecula.anatomy import Level
 from trabecula.assessment.assessment import Category
 from trabecula.outcome import Notice, Severity, Stage
 from trabecula.outputs.page import to_html, words
-from trabecula.outputs.page.charts import calibration_chart, density_chart
+from trabecula.outputs.page.charts import calibration_chart, density_chart, key_density
 from trabecula.report import Evidence, Screening, ScreeningReport
 
 REPORTS = samples.all_reports()
@@ -197,6 +197,28 @@ def test_density_chart_puts_the_number_between_its_cutoffs() -> None:
     assert low < chart.point < high
     # 88.1 lies 8.1 of 40 of the way
     assert (chart.point - low) / (high - low) == pytest.approx(8.1 / 40, abs=0.01)
+
+
+def test_the_number_shown_is_the_one_that_decides() -> None:
+    report = samples.reported()
+    assert report.assessment is not None
+    direct = replace(report.assessment.readings[0], decides=True)
+    changed = replace(
+        report,
+        assessment=replace(
+            report.assessment,
+            readings=(direct, *(replace(each, decides=False) for each in report.assessment.readings[1:])),
+            density_cutoffs_mg_cm3=(91.0, 128.0),
+        ),
+    )
+    lumbar, own = key_density(report), key_density(changed)
+    assert lumbar is not None
+    assert own is not None
+    assert (lumbar.value_mg_cm3, lumbar.levels, lumbar.direct) == (88.1, (Level.L1,), False)
+    assert (own.value_mg_cm3, own.levels, own.direct) == (95.3, (Level.T12,), True)
+    chart = density_chart(changed)
+    assert chart is not None
+    assert chart.description.startswith("95.3")
 
 
 def test_without_density_there_is_no_chart_but_a_page() -> None:

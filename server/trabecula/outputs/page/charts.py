@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from trabecula.anatomy import Level
+from trabecula.assessment.assessment import ReadingKind
 from trabecula.calibration.calibration import Calibration
 from trabecula.outputs.page import words
 from trabecula.report import ScreeningReport
@@ -54,12 +56,11 @@ class DensityChart:
 
 
 def density_chart(report: ScreeningReport) -> DensityChart | None:
-    """Chart of the lumbar equivalent; None when there is no density."""
-    density = report.density
-    if density is None or density.lumbar_equivalent_mg_cm3 is None:
+    """Chart of the density that decides; None when there is no density."""
+    key = key_density(report)
+    if key is None:
         return None
-    value = density.lumbar_equivalent_mg_cm3
-    error = density.lumbar_equivalent_standard_uncertainty_mg_cm3
+    value, error = key.value_mg_cm3, key.standard_uncertainty_mg_cm3
     cutoffs = [] if report.assessment is None else list(report.assessment.density_cutoffs_mg_cm3)
     reach = max([value + COVERAGE * (error or 0.0), 200.0, *cutoffs])
     axis = Axis(0.0, math.ceil(reach / 20) * 20, 20, 620)
@@ -84,6 +85,31 @@ def _zones(axis: Axis, cutoffs: list[float]) -> tuple[Zone, ...]:
         names = [("lowest", "osteoporosis range"), ("low", "low range"), ("rest", "above the low range")]
     pairs = zip(itertools.pairwise(edges), names, strict=True)
     return tuple(Zone(axis.place(start), axis.place(end), tone, label) for (start, end), (tone, label) in pairs)
+
+
+@dataclass(frozen=True)
+class KeyDensity:
+    """The density that the cut-offs were compared with."""
+
+    value_mg_cm3: float
+    standard_uncertainty_mg_cm3: float | None
+    levels: tuple[Level, ...]
+    direct: bool
+    """Read by the cut-offs of its own level, not as lumbar equivalent."""
+
+
+def key_density(report: ScreeningReport) -> KeyDensity | None:
+    """The reading that decides; the lumbar equivalent where no reading says so; None when there is no density."""
+    density = report.density
+    if density is None or density.lumbar_equivalent_mg_cm3 is None:
+        return None
+    readings = () if report.assessment is None else report.assessment.readings
+    decides = next((reading for reading in readings if reading.decides), None)
+    if decides is not None:
+        direct = decides.kind is ReadingKind.DIRECT
+        return KeyDensity(decides.value_mg_cm3, decides.standard_uncertainty_mg_cm3, decides.levels, direct)
+    error = density.lumbar_equivalent_standard_uncertainty_mg_cm3
+    return KeyDensity(density.lumbar_equivalent_mg_cm3, error, density.levels_used, direct=False)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trabecula.outputs.page import words
-from trabecula.outputs.page.charts import COVERAGE, calibration_chart, density_chart
+from trabecula.outputs.page.charts import COVERAGE, calibration_chart, density_chart, key_density
 from trabecula.outputs.page.pictures import legend, pictures
 from trabecula.report import ReportStatus, Screening
 
@@ -32,6 +32,7 @@ def to_html(screening: Screening) -> str:
             headline=words.headline(report.assessment),
             tone="refused" if report.assessment is None else report.assessment.category.value,
             density_chart=density_chart(report),
+            key=key_density(report),
             coverage=COVERAGE,
             calibration_chart=calibration_chart(report.calibration),
             pictures=pictures(screening.evidence.views, report),

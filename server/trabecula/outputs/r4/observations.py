@@ -123,8 +123,11 @@ def lumbar_observation(filing: Filing, mean: Json) -> Json:
         interpretation = {
             "interpretation": [codes.concept(*beside, own, text=codes.CATEGORY_DISPLAY[assessment.category])]
         }
+    decides = () if assessment is None else [reading.kind for reading in assessment.readings if reading.decides]
+    note = {"note": [{"text": f"Decided on: {assessment.decided_on}."}]} if assessment and decides else {}
     return {
         **_observation(filing, Metric.LUMBAR_EQUIVALENT, "study"),
+        **note,
         **_value(value, codes.DENSITY_UNIT, _absence(filing)),
         **interpretation,
         **_method(filing),
