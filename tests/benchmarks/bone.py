@@ -248,8 +248,8 @@ def network_rows(count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def stage_seconds(seed: int) -> dict[str, float]:
-    """Processor time of the stage on a study of 512 x 512 x 300 or so, T1 to L3."""
-    volume, anatomy = scan(build_patient(PhantomSpec(seed=seed, slice_mm=1.5)), whole=True)
+    """Processor time of the stage on a whole study, T1 to L3."""
+    volume, anatomy = scan(build_patient(PhantomSpec(seed=seed, slice_mm=2.5)), whole=True)
     measured(volume, anatomy)
     times = []
     for _ in range(3):

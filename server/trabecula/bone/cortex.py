@@ -92,7 +92,7 @@ def _summary(
         thickness_mm=thickness,
         thickness_standard_uncertainty_mm=float(np.hypot(u_mass / contrast, u_compact)),
         attenuation_hu=marrow + mass / rules.layer_mm,
-        attenuation_standard_uncertainty_hu=u_mass / rules.layer_mm,
+        attenuation_standard_uncertainty_hu=float(np.hypot(u_mass / rules.layer_mm, rules.model_uncertainty_hu)),
         sectors=sectors,
     )
 

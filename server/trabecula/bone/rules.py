@@ -116,6 +116,7 @@ class CortexRules:
     nominal_mm: float
     most_mm: float
     layer_mm: float
+    model_uncertainty_hu: float
     compact_relative_uncertainty: float
 
 

@@ -116,8 +116,11 @@ def test_a_loss_that_the_segmentation_does_not_show_is_not_suspected() -> None:
 
 
 def test_uncertain_heights_make_no_suspicion() -> None:
-    deformity = found(INDEX, T10=lost(INDEX, 0.72, 0.86, 1.0, error_mm=3.0))
-    assert deformity.status in (DeformityStatus.NONE, DeformityStatus.POSSIBLE)
+    assert found(INDEX, T10=lost(INDEX, 0.72, 0.86, 1.0, error_mm=3.0)).status is DeformityStatus.NONE
+    fairly_sure = found(INDEX, T10=lost(INDEX, 0.72, 0.86, 1.0, error_mm=1.4))
+    assert fairly_sure.probability is not None
+    assert 0.7 < fairly_sure.probability < 0.9
+    assert fairly_sure.status is DeformityStatus.POSSIBLE
     assert found(INDEX, T10=lost(INDEX, 0.35, 0.6, 1.0, error_mm=3.0)).status is DeformityStatus.SUSPECTED
 
 
