@@ -179,14 +179,18 @@ class Calibration:
         through_slope = self.density_mg_cm3(hu) + self.density_correction_mg_cm3
         line_hu2 = (
             self.gain_variance * true_hu**2 + 2.0 * self.gain_offset_covariance_hu * true_hu + self.offset_variance_hu2
-        ) - 2.0 * through_slope * self.offset_slope_covariance
-        size = abs(through_slope) * self.slope_size_standard_uncertainty
-        prior = abs(through_slope) * math.sqrt(
-            max(self.slope_standard_uncertainty**2 - self.slope_size_standard_uncertainty**2, 0.0)
         )
+        size = abs(through_slope) * self.slope_size_standard_uncertainty
+        prior_hu2 = through_slope**2 * max(
+            self.slope_standard_uncertainty**2 - self.slope_size_standard_uncertainty**2, 0.0
+        )
+        # what one fit gave errs together: both parts share what their covariance takes off or adds
+        apart_hu2 = max(line_hu2, 0.0) + prior_hu2
+        together_hu2 = max(apart_hu2 - 2.0 * through_slope * self.offset_slope_covariance, 0.0)
+        share = together_hu2 / apart_hu2 if apart_hu2 > 0.0 else 1.0
         return {
-            "references": math.sqrt(max(line_hu2, 0.0)) / slope,
-            "slope": prior / slope,
+            "references": math.sqrt(max(line_hu2, 0.0) * share) / slope,
+            "slope": math.sqrt(prior_hu2 * share) / slope,
             "size": size / slope,
             "contrast": self.contrast_standard_uncertainty_hu / slope,
             "marrow": self.marrow_standard_uncertainty_hu / slope,

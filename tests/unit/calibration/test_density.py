@@ -251,3 +251,40 @@ def test_stated_error_covers_the_true_density_as_often_as_it_says(
     covered = np.mean(np.abs(errors) < 1.96 * np.array(stated))
     assert 0.93 <= covered <= 0.97
     assert abs(np.mean(errors)) < 1.0
+
+
+def test_hu_alone_gives_attenuation_and_no_density(measured: Any, constants: ClinicalConstants) -> None:
+    calibration = replace(EXACT, method=CalibrationMethod.HU_ONLY)
+    (one,), summary = measure_density([measured(hu_mean=140.0, level=Level.L1)], calibration, constants)
+    assert one.hu_calibrated == pytest.approx(139.4)
+    assert (one.vbmd_mg_cm3, one.lumbar_equivalent_mg_cm3) == (None, None)
+    assert (summary.vbmd_mean_mg_cm3, summary.lumbar_equivalent_mg_cm3) == (None, None)
+    assert summary.hu_mean_120kvp == pytest.approx(139.4)
+    assert summary.levels_used == (Level.L1,)
+
+
+def test_the_parts_of_the_error_make_the_error(measured: Any, constants: ClinicalConstants) -> None:
+    for levels in ((Level.L1, Level.L2), (Level.T11, Level.T12)):
+        _, summary = measure_density([measured(level=level) for level in levels], EXACT, constants)
+        total = math.hypot(*(term.standard_uncertainty_mg_cm3 for term in summary.uncertainty_budget))
+        assert total == pytest.approx(summary.lumbar_equivalent_standard_uncertainty_mg_cm3)
+        assert {"noise", "segmentation", "references", "slope", "size", "contrast", "level-conversion"} <= {
+            term.name for term in summary.uncertainty_budget
+        }
+
+
+def test_offset_and_slope_of_one_fit_err_together() -> None:
+    """Checked against repeated fits of rods with noise."""
+    rng = np.random.default_rng(5)
+    density = np.array([0.0, 100.0, 200.0])
+    fits = np.array([np.polyfit(density, 1.35 * density + 3.0 + rng.normal(0, 4.0, 3), 1) for _ in range(20_000)])
+    covariance = np.cov(fits.T)
+    calibration = replace(
+        EXACT, gain=1.0, offset_hu=-3.0, gain_variance=0.0, gain_offset_covariance_hu=0.0,
+        offset_variance_hu2=covariance[1, 1], slope_standard_uncertainty=math.sqrt(covariance[0, 0]),
+        offset_slope_covariance=-covariance[0, 1], kernel_standard_uncertainty_mg_cm3=0.0,
+        slice_standard_uncertainty_mg_cm3=0.0,
+    )  # fmt: skip
+    for hu in (40.0, 138.0, 260.0):
+        seen = np.std((hu - fits[:, 1]) / fits[:, 0])
+        assert calibration.density_standard_uncertainty_mg_cm3(hu) == pytest.approx(seen, rel=0.03)
