@@ -28,6 +28,12 @@ def print_report(report: ScreeningReport, shown: Console) -> None:
         )
         if report.assessment.unknown_context:
             shown.print(f"Not known: {', '.join(report.assessment.unknown_context)}.")
+        for step in report.assessment.tiers:
+            shown.print(f"[dim]{step.tier.value}:[/dim] {escape(step.statement)}")
+        if report.assessment.joint is not None:
+            shown.print(escape(report.assessment.joint.statement))
+    for second in report.second_readings:
+        shown.print(f"[dim]second reader:[/dim] {escape(second.statement)} {escape(second.limits)}")
     for recommendation in report.recommendations:
         shown.print(f"[cyan]→[/cyan] {escape(recommendation.text)} [dim]({escape(recommendation.citation)})[/dim]")
     for notice in report.notices:
