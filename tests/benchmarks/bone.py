@@ -61,7 +61,8 @@ DOSES_HU = (10.0, 25.0, 45.0, 70.0)
 
 def fracture_specs(seed: int) -> Iterable[tuple[PhantomSpec, dict[Level, str]]]:
     """Every set of fractures in every kind of scan, then normal variants without a fracture."""
-    cases = [(scan_, text, {}) for scan_ in SCANS for text in SETS] + [(scan_, (), VARIANTS) for scan_ in SCANS]
+    none: dict[Level, str] = {}
+    cases = [(scan_, text, none) for scan_ in SCANS for text in SETS] + [(scan_, (), VARIANTS) for scan_ in SCANS]
     for n, ((slice_mm, kernel, noise), text, variants) in enumerate(cases):
         spec = PhantomSpec(
             seed=seed + n, slice_mm=slice_mm, kernel=kernel, noise_hu=noise,
@@ -268,7 +269,7 @@ def as_markdown(result: dict[str, Any]) -> str:
         "# Bone stage",
         "",
         f"Made by `python tests/benchmarks/bone.py{options}`: {phantoms} phantoms T8 to L2, slices 1 to 5 mm,"
-        f" three kernels, {broken} fractures of every kind and grade, {variants} normal variants (13 % lost at the front"
+        f" three kernels, {broken} fractures of every kind and grade, {variants} variants (13 % lost at the front"
         " or over all). Labels are the phantom's own: this is the bone stage alone, on drawn shapes, not on patients.",
         "",
         "## Deformities",
