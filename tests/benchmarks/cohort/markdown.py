@@ -258,6 +258,8 @@ def _images(images: Figures) -> str:
         " phantom.\n"
         f"{images['left_out']} vertebrae were left out by the program, {images['refused']} patients refused.\n\n"
     )
+    if images.get("note"):
+        text += images["note"] + "\n"
     text += "Vertebrae of one patient share the errors of its calibration, so the intervals ought to be wider.\n\n"
     rows = [["all that count", str(f["count"]), _bias(f), f"{f['rmse']:.1f}", _limits(f), _stated(f), _covered(f)]]
     for name, g in images["groups"].items():
