@@ -33,6 +33,8 @@ _CLIP_HU = (-100.0, 500.0)
 _VOTE_SMOOTHING_MM = 2.0
 _LEAST_SPEED = 0.25
 """Votes that hardly stand still anywhere are not blown up to full evidence either."""
+_CLEAR = 2.0
+"""Evidence of a disc that is clear to all but the fine model."""
 _COARSE_VOTES = 0.5
 """Weight of a coarse model's votes; a fine model's count in full."""
 
@@ -141,7 +143,8 @@ def cuts_seen(profile: Profile, segments: Sequence[Segment], settings: ColumnSet
     cuts = [round(segment.foot_mm) for segment in segments if segment.cut_foot]
     if not cuts:
         return (True,) * len(segments)
-    least = settings.min_disc_evidence * float(np.quantile(profile.disc[cuts], 0.75))
+    # Where a fine model has looked there is more evidence than elsewhere; that makes the rest no weaker.
+    least = settings.min_disc_evidence * min(_CLEAR, float(np.quantile(profile.disc[cuts], 0.75)))
     return tuple(not s.cut_foot or bool(profile.disc[round(s.foot_mm)] >= least) for s in segments)
 
 
