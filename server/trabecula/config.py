@@ -38,13 +38,15 @@ class Settings:
     """Whether the service tells clients its own protocol."""
     models_dir: Path = field(default_factory=assets.models_dir)
     segmentation_models: str | None = None
-    """Folders in ``models_dir``, separated by commas, of the bundles that segment; None takes the newest coarse and fine
-    ones."""
+    """Folders in ``models_dir``, separated by commas, of the bundles that segment; None takes the newest coarse and
+    fine ones."""
     state_dir: Path = Path("out/state")
     """Results, and uploads while they are worked on; made private to the user (0700)."""
     execution_provider: Literal["cpu", "openvino", "cuda"] = "cpu"
     """Preferred onnxruntime execution provider; the report says which one ran."""
     inference_threads: int = 2
+    inference_max_voxels: int = 2_000_000
+    """Most voxels (on a network's own grid) that one pass takes; larger scans are worked on in slabs."""
     warm_start: bool = True
     """Run each model once when it is loaded, so that the first study is not slower."""
     memory_arena: bool = True
@@ -134,6 +136,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 _POSITIVE: Final = (
     "inference_threads",
+    "inference_max_voxels",
     "workers",
     "queue_capacity",
     "max_concurrent_uploads",

@@ -73,7 +73,9 @@ def run_model(session: ModelSession, hu: FloatVolume, grid: Grid, on_fraction: C
         maps += [offset_mm] if offset_mm is not None else []
         return np.concatenate((logits, *maps)) if maps else logits
 
-    answer = run_tiled(volume, patch_shape(size, spec), spec.overlap, run, on_fraction)[(slice(None), *inside)]
+    answer = run_tiled(volume, patch_shape(size, spec, session.max_voxels), spec.overlap, run, on_fraction)[
+        (slice(None), *inside)
+    ]
     outputs = session.manifest.outputs
     first = len(outputs.logits.channels)
     coordinate = offset_mm = None
@@ -92,12 +94,18 @@ def padded_shape(shape: Shape, spec: InputSpec) -> Shape:
     return k, j, i
 
 
-def patch_shape(shape: Shape, spec: InputSpec) -> Shape:
-    """Tile for a padded volume: the manifest's, or the volume's own side where that is smaller."""
-    if spec.max_patch is None:
-        return shape
-    k, j, i = (min(n, most) for n, most in zip(shape, spec.max_patch, strict=True))
-    return k, j, i
+def patch_shape(shape: Shape, spec: InputSpec, max_voxels: int) -> Shape:
+    """Tile for a padded volume: the manifest's, or the volume's own side where that is smaller.
+
+    Without one the whole volume, unless it has more than ``max_voxels``: then whole axial slabs of at most so many
+    voxels, for it is along the body that scans grow without bound.
+    """
+    if spec.max_patch is not None:
+        k, j, i = (min(n, most) for n, most in zip(shape, spec.max_patch, strict=True))
+        return k, j, i
+    k, j, i = shape
+    slab = max(1, max_voxels // (j * i * spec.size_multiple)) * spec.size_multiple
+    return min(k, slab), j, i
 
 
 def softmax(logits: npt.NDArray[np.float32]) -> FloatVolume:

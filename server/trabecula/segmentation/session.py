@@ -36,6 +36,8 @@ class ModelSession:
     provider: Provider
     _session: ort.InferenceSession
     _shrink_arena: bool
+    max_voxels: int = RuntimeSettings.max_voxels
+    """Largest input of a network whose manifest sets no bound."""
 
     def run(self, volume: FloatVolume) -> NetworkOutput:
         """One pass.
@@ -88,7 +90,7 @@ def open_session(bundle: Bundle, runtime: RuntimeSettings) -> ModelSession:
         raise ModelError(f"{manifest.name} is a {manifest.kind} model", model=manifest.name)
     session, used = create_session(bundle.onnx, manifest.name, runtime)
     check_names(session, manifest.name, manifest.input.name, manifest.outputs.names)
-    loaded = ModelSession(manifest, used, session, runtime.memory_arena)
+    loaded = ModelSession(manifest, used, session, runtime.memory_arena, runtime.max_voxels)
     if runtime.warm_start:
         loaded.run(np.zeros((manifest.input.size_multiple,) * 3, dtype=np.float32))
     return loaded

@@ -32,7 +32,13 @@ def load_screen(settings: Settings) -> ScreenFunction:
     provider = Provider[settings.execution_provider.upper()]
     engine = load_engine(
         settings.models_dir,
-        RuntimeSettings(settings.inference_threads, (provider,), settings.memory_arena, settings.warm_start),
+        RuntimeSettings(
+            threads=settings.inference_threads,
+            providers=(provider,),
+            memory_arena=settings.memory_arena,
+            warm_start=settings.warm_start,
+            max_voxels=settings.inference_max_voxels,
+        ),
         ImagingLimits(max_instances=settings.max_instances, threads=settings.inference_threads),
         bundle_names(settings),
         profile=settings.level_profile,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from trabecula.errors import ModelError
 from trabecula.segmentation import Provider, RuntimeSettings, load_models
 from trabecula.segmentation.bundle import load_bundle
-from trabecula.segmentation.predict import run_model
+from trabecula.segmentation.predict import patch_shape, run_model
 from trabecula.segmentation.resample import Grid
 from trabecula.segmentation.session import choose_provider, open_session
 
@@ -69,6 +70,22 @@ def test_tiles_give_the_same_answer_as_the_whole(write_bundle):
     tiled = run_model(tiled_session, hu, grid, lambda _: None)
     assert np.allclose(whole.probability, tiled.probability, atol=1e-4)
     assert np.allclose(whole.coordinate, tiled.coordinate, atol=1e-3)
+
+
+def test_a_scan_larger_than_the_bound_is_worked_on_in_slabs_with_the_same_answer(write_bundle):
+    hu = np.random.default_rng(1).uniform(-200, 400, (41, 9, 7)).astype(np.float32)
+    grid = Grid(hu.shape, (0, 0, 0), (4, 4, 4))
+    bundle = load_bundle(write_bundle())
+    whole = run_model(open_session(bundle, RUNTIME), hu, grid, lambda _: None)
+    told = []
+    session = open_session(bundle, replace(RUNTIME, max_voxels=12 * 12 * 8))
+    slabs = run_model(session, hu, grid, told.append)
+    assert len(told) > 4
+    assert np.allclose(whole.probability, slabs.probability, atol=1e-4)
+    assert np.allclose(whole.coordinate, slabs.coordinate, atol=1e-3)
+    assert patch_shape((44, 12, 8), bundle.manifest.input, 12 * 12 * 8) == (12, 12, 8)
+    assert patch_shape((44, 12, 8), bundle.manifest.input, 1) == (4, 12, 8)
+    assert patch_shape((8, 12, 8), bundle.manifest.input, 12 * 12 * 8) == (8, 12, 8)
 
 
 def test_one_session_serves_many_threads(write_bundle):
