@@ -206,6 +206,7 @@ def test_virtual_unenhanced_is_mapped_by_the_sites_line_with_its_error(
 def test_averaging_grows_as_dose_falls_and_stops(constants: ClinicalConstants) -> None:
     thickness = [averaging_mm(noise, constants) for noise in (None, 8.0, 25.0, 32.0, 40.0, 90.0)]
     assert thickness[:3] == [3.0, 3.0, 3.0]
+    assert thickness[3] == pytest.approx(3.0 * (32.0 / 25.0) ** 2)
     assert thickness == sorted(thickness)
     assert thickness[-1] == 9.0
 

@@ -43,5 +43,7 @@ def test_there_and_back_again_costs_certainty_and_no_value(
     there = to_k2hpo4(HaDensity(value, spread), ratio)
     back = to_ha(there, ratio)
     assert there.value_mg_cm3 < value
+    expected = math.hypot(spread * ratio.ratio, value * ratio.standard_uncertainty)
+    assert there.standard_uncertainty_mg_cm3 == pytest.approx(expected)
     assert back.value_mg_cm3 == pytest.approx(value)
     assert back.standard_uncertainty_mg_cm3 > math.hypot(spread, value * ratio.standard_uncertainty)

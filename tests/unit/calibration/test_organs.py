@@ -35,6 +35,8 @@ def organs_of(patient: Any, constants: ClinicalConstants, **values: float) -> di
         if name in values:
             hu[disc(place, radius)] = values[name]
             labels[disc(place, radius)] = label
+    if "cava" in values:
+        hu[disc((4.0, -38.0), 7.5)] = 22.0  # fluid in the bowel beside it
     if "vein" in values:
         hu[disc(LIVER, 7.0)] = values["vein"]
     noise = np.random.default_rng(1).normal(0.0, 8.0, hu.shape)
