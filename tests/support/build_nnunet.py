@@ -101,7 +101,8 @@ def plan(name, planner_name):
     extractor.show_progress_bar = False
     fingerprint_extractor.multiprocessing = SimpleNamespace(get_context=lambda _: multiprocessing.dummy)
     extractor.run()
-    planner = getattr(plain if planner_name == "ExperimentPlanner" else res, planner_name)(name, 0.03)
+    module, target_gb = (plain, 0.012) if planner_name == "ExperimentPlanner" else (res, 0.008)
+    planner = getattr(module, planner_name)(name, gpu_memory_target_in_gb=target_gb)
     planner.UNet_base_num_features = 8
     planner.UNet_max_features_3d = 48
     planner.UNet_reference_com_nfeatures = 8
@@ -177,7 +178,7 @@ def main(out):
     os.environ.update(nnUNet_def_n_proc="1", nnUNet_n_proc_DA="1", nnUNet_compile="f")
     import torch
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # the networks are small, and threads that wait for each other cost more than they give
     plans_of = {}
     for number, (name, case) in enumerate(CASES.items(), start=1):
         if case.planner not in plans_of:

@@ -111,6 +111,21 @@ def test_the_highest_channel_is_that_of_all_channels_interpolated(channels, apar
     assert (found == whole.argmax(axis=0)).mean() > 0.995
 
 
+def test_a_label_that_wins_at_one_voxel_reaches_half_way_to_the_next():
+    logits = np.zeros((5, 5, 5, 5), dtype=np.float16)
+    logits[:] = np.array([3, 2, 1, 0, -5], dtype=np.float16)[:, None, None, None]
+    logits[4, 2, 2, 2] = 11  # 11 against 3: level with the first label half way to a neighbour at -5
+    found = np.zeros((20, 20, 20), dtype=int)
+    for _, n, plane in top_labels(logits, (20, 20, 20), LINEAR, None):
+        found[n] = plane
+    along = np.flatnonzero(found[:, 9, 9] == 4)
+    assert along.tolist() == [9, 10]
+    whole = [
+        resample_image(lambda n, c=c: c[n].astype(np.float32), (5, 5, 5), (20, 20, 20), LINEAR, None) for c in logits
+    ]
+    assert np.array_equal(found, np.argmax(whole, axis=0))
+
+
 def test_tiles_start_as_nnunet_has_them():
     # compute_steps_for_sliding_window((110,), (64,), 0.5) -> [0, 23, 46]
     assert tile_starts(110, 64, 0.5) == (0, 23, 46)
