@@ -24,6 +24,12 @@ DATA = [
     "TotalSegmentator training subjects s0327 and s0328, label maps only (CC BY 4.0, Wasserthal et al.)",
     "SPL abdominal atlas, label map (3D Slicer licence, Talos, Jakab, Kikinis)",
 ]
+SELF_TRAINING = [
+    "ACRIN-NSCLC-FDG-PET-042, CT with pseudo-labels (CC BY 3.0, TCIA ACRIN-NSCLC-FDG-PET)",
+    "Colorectal-Liver-Metastases CT-1006, CT with pseudo-labels (CC BY 4.0, Simpson et al., TCIA)",
+    "Lung-PET-CT-Dx A0001, two kernels, CT with pseudo-labels (CC BY 4.0, Li et al., TCIA)",
+]
+"""As listed in split.toml."""
 
 
 def fold_batch_norm(model: torch.nn.Module) -> None:
@@ -50,7 +56,9 @@ def halve_weights(graph: onnx.GraphProto) -> None:
             graph.node.insert(0, cast)
 
 
-def export(kind: str, checkpoint: Path, out: Path, name: str, version: str, seed: int) -> None:
+def export(
+    kind: str, checkpoint: Path, out: Path, name: str, version: str, seed: int, self_training: bool = False
+) -> None:
     """Write the bundle and check that onnxruntime and torch agree.
 
     Raises:
@@ -110,14 +118,14 @@ def export(kind: str, checkpoint: Path, out: Path, name: str, version: str, seed
             "vertebra_offset": {"name": "vertebra_offset", "scale_mm": network.OFFSET_SCALE_MM},
         },
         "training": {
-            "data": DATA,
-            "licences": ["CC BY 4.0", "3D Slicer licence"],
+            "data": DATA + (SELF_TRAINING if self_training else []),
+            "licences": ["CC BY 4.0", "3D Slicer licence"] + (["CC BY 3.0"] if self_training else []),
             "date": datetime.now(UTC).date().isoformat(),
             "steps": state["step"],
             "minutes": round(state["minutes"]),
             "seed": seed,
         },
-        "licence": "Apache-2.0 (weights trained on CT rendered from label maps, attribution in MODEL_CARD.md)",
+        "licence": "Apache-2.0 (weights; attribution of the training data in MODEL_CARD.md)",
     }
     if network.CONFIG[kind]["coordinate"]:
         manifest["outputs"]["spine_coordinate"] = {
@@ -132,11 +140,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=["coarse", "fine"])
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="bundle folder, e.g. models/coarse-v0")
+    parser.add_argument("--out", type=Path, required=True, help="bundle folder, e.g. models/coarse-v1")
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--seed", type=int, default=0, help="the seed training ran with, for the manifest")
+    parser.add_argument("--self-training", action="store_true", help="real CT with pseudo-labels was drawn too")
     args = parser.parse_args()
-    export(args.kind, args.checkpoint, args.out, args.out.name, args.version, args.seed)
+    export(args.kind, args.checkpoint, args.out, args.out.name, args.version, args.seed, args.self_training)
 
 
 if __name__ == "__main__":

@@ -81,9 +81,20 @@ def main() -> None:
         call("train", "fine", "--bank", f"{out}/bank/fine", "--out", f"{out}/fine", "--batch", "2", *common)
         begin = ["--init", f"{out}/fine/checkpoint.pt"] if not (out / "coarse" / "checkpoint.pt").exists() else []
         call("train", "coarse", "--bank", f"{out}/bank/coarse", "--out", f"{out}/coarse", *common, *begin)
+    note = ["--self-training"] if args.self_training else []
     for kind in SLOTS:
         checkpoint = f"{out}/{kind}/checkpoint.pt"
-        call("export", kind, "--checkpoint", checkpoint, "--out", f"{out}/export/{kind}", "--version", args.version)
+        call(
+            "export",
+            kind,
+            "--checkpoint",
+            checkpoint,
+            "--out",
+            f"{out}/export/{kind}",
+            "--version",
+            args.version,
+            *note,
+        )
 
 
 if __name__ == "__main__":
