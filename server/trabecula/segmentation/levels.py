@@ -56,7 +56,8 @@ def name_levels(
     top = _best_top(found, settings)
     count = len(vertebrae)
     ordinals = tuple(top + n for n in range(count))
-    confidence = tuple(float(found.marginal[n, top + n - 1]) for n in range(count))
+    fit = _local_fit(vertebrae, ordinals, settings)
+    confidence = tuple(float(found.marginal[n, top + n - 1] * fit[n]) for n in range(count))
     centre = int(np.argmin(np.abs(np.array(ordinals) - Level.T12.ordinal)))
     alternatives = _alternatives(found, signs, variants, ordinals, centre, settings)
     sentences = describe(ordinals, confidence, centre, signs, _unusual(found, variants, signs, settings), alternatives)
@@ -89,6 +90,7 @@ def step_probability(vertebrae: Sequence[VertebraEvidence], settings: LevelSetti
                 )
         if not vertebrae[n].cut_seen:
             doubled *= settings.unseen_disc_factor
+            missed *= settings.unseen_disc_factor
         missed *= _bounded(np.exp(settings.jump_weight * (jumps[n] - 0.5)))
         doubled *= _bounded(np.exp(settings.jump_weight * (-jumps[n] - 0.5)))
         missed, doubled = (p / (1 + p) for p in (missed, doubled))
@@ -121,6 +123,20 @@ def _coordinate_jumps(vertebrae: Sequence[VertebraEvidence]) -> FloatArray:
     for n, step in enumerate(steps):
         if step is not None:
             out[n] = step / usual - 1.0
+    return out
+
+
+def _local_fit(vertebrae: Sequence[VertebraEvidence], ordinals: Sequence[int], settings: LevelSettings) -> FloatArray:
+    """1 where the coordinate of a vertebra differs from its name by about as much as that of the others does, less
+    where it differs by levels more: vertebrae were missed or doubled between there and the rest."""
+    errors = {n: v.coordinate - ordinals[n] for n, v in enumerate(vertebrae) if v.coordinate is not None}
+    out = np.ones(len(vertebrae))
+    if errors:
+        known = list(errors)
+        wanted = {level.ordinal for level in settings.counted_levels}
+        near = [errors[n] for n in known if ordinals[n] in wanted] or list(errors.values())
+        rest = np.abs(np.array(list(errors.values())) - np.median(near))
+        out[known] = np.exp(-np.maximum(0.0, rest - settings.local_misfit))
     return out
 
 

@@ -104,7 +104,7 @@ class LevelSettings:
     """
 
     variants: VariantPriors = field(default_factory=VariantPriors.published)
-    evidence_weight: float = 1.0
+    evidence_weight: float = 0.9
     """Power to which all likelihoods are raised; below one where signs err together more than they are told to."""
     coordinate_bias: float = 0.0
     """Mean error of the coarse model's spine coordinate, in levels."""
@@ -114,7 +114,7 @@ class LevelSettings:
     """Of one vertebra about the column's mean error, in levels; errors of neighbours are taken as independent."""
     coordinate_outlier: float = 0.05
     """Probability that the coordinate says nothing about the level."""
-    lowest_rib: tuple[float, float, float] = (0.08, 0.85, 0.05)
+    lowest_rib: tuple[float, float, float] = (0.16, 0.77, 0.05)
     """Lowest rib read one vertebra too high, right, one too low, where it is seen on both sides."""
     lowest_rib_one_side: tuple[float, float, float] = (0.12, 0.58, 0.25)
     """The same where it is seen on one side only: a transverse process is taken for a rib more often."""
@@ -129,7 +129,7 @@ class LevelSettings:
     had up to 400 mm3 (transverse processes), a true T12 from 2600; on phantoms of small patients from 1100."""
     rib_side_volume_mm3: float = 500.0
     """With so much on each side it is seen on both sides."""
-    lung_apex: UsualPlace = UsualPlace(8.4, 0.65, 0.06)
+    lung_apex: UsualPlace = UsualPlace(8.4, 0.75, 0.06)
     """Five real CTs and one label map: 8.0 to 9.1, mean of both sides."""
     lung_base: UsualPlace = UsualPlace(18.9, 1.0, 0.1)
     """The same: 17.9 to 19.4; depends on breath and disease."""
@@ -145,12 +145,14 @@ class LevelSettings:
     """Spread of ln(size) between adults."""
     size_least_vertebrae: int = 4
     size_outlier: float = 0.1
-    miscount: float = 0.004
+    miscount: float = 0.008
     """Probability, for one place, that a vertebra was missed or counted twice, where nothing speaks for it."""
     miscount_log_sd: float = 0.16
     """Spread of ln(length) against its neighbours' in a column counted right."""
-    unseen_disc_factor: float = 3.0
-    """A disc without evidence is so much likelier to be none."""
+    unseen_disc_factor: float = 6.0
+    """So much likelier where a disc was placed without evidence."""
+    local_misfit: float = 1.25
+    """A vertebra whose coordinate is further than this from the column's own bias is named less surely, in levels."""
     jump_weight: float = 1.0
     """Weight of jumps of the spine coordinate as a sign of miscounts."""
     counted_levels: tuple[Level, ...] = tuple(Level.from_ordinal(n) for n in range(18, 22))
@@ -158,7 +160,7 @@ class LevelSettings:
     counted_weight: float = 3.0
     alternative_probability: float = 0.1
     """Other names at least so likely are said."""
-    unusual_reason: float = 0.2
+    unusual_reason: float = 0.15
     """A build of the patient that explains another name at least so often is given as its reason."""
     unusual_probability: float = 0.5
     """A build of the patient out of the ordinary that is at least so likely is said."""

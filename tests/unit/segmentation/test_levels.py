@@ -43,13 +43,13 @@ def test_agreeing_evidence_gives_sure_names():
 def test_ribs_alone_name_the_column_less_surely():
     naming = name_levels(column(Level.T5, Level.L3, coordinate=False), SETTINGS)
     assert first_level(naming) is Level.T5
-    assert 0.6 < naming.confidence[0] < 0.9
+    assert 0.55 < naming.confidence[0] < 0.9
 
 
 def test_ribs_decide_where_the_coordinate_is_between_two_levels():
     naming = name_levels(column(Level.T5, Level.L3, shift=-0.55), SETTINGS)
     assert first_level(naming) is Level.T5
-    assert naming.confidence[0] > 0.8
+    assert naming.confidence[0] > 0.7
 
 
 def test_conflict_lowers_confidence():
@@ -62,6 +62,15 @@ def test_a_view_that_ends_in_the_ribs_rests_on_the_coordinate_alone():
     naming = name_levels(column(Level.T4, Level.T11), SETTINGS)
     assert any("the last rib is not in view" in sentence for sentence in naming.sentences)
     assert naming.confidence[0] < 0.9
+
+
+def test_a_coordinate_that_runs_away_from_the_rest_is_not_trusted_there():
+    """Three vertebrae were missed in the upper chest: the names there are wrong, those by the ribs are right."""
+    vertebrae = column(Level.T2, Level.L3)
+    spoilt = [replace(v, coordinate=v.coordinate - 3.0) if n < 4 else v for n, v in enumerate(vertebrae)]
+    naming = name_levels(spoilt, SETTINGS)
+    assert naming.confidence[0] < SETTINGS.low_confidence - 0.3
+    assert naming.confidence[naming.ordinals.index(Level.T12.ordinal)] > 0.75
 
 
 def test_the_last_rib_counts_only_with_a_whole_bare_vertebra_below():
@@ -228,7 +237,7 @@ def test_names_on_the_far_side_of_a_miscount_are_less_sure():
     naming = name_levels(merged, SETTINGS, Landmarks(lung_apex=1.4, lung_base=10.9))
     t12 = naming.ordinals.index(Level.T12.ordinal)
     assert merged[t12].rib_volume_mm3 == RIB and merged[t12 + 1].rib_volume_mm3 == NONE  # noqa: PT018
-    assert naming.confidence[t12] > 0.8
+    assert naming.confidence[t12] > 0.7
     assert naming.confidence[0] < 0.5
 
 
