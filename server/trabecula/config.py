@@ -45,7 +45,7 @@ class Settings:
     execution_provider: Literal["cpu", "openvino", "cuda"] = "cpu"
     """Preferred onnxruntime execution provider; the report says which one ran."""
     inference_threads: int = 2
-    inference_max_voxels: int = 2_000_000
+    inference_max_voxels: int = 1_500_000
     """Most voxels (on a network's own grid) that one pass takes; larger scans are worked on in slabs."""
     warm_start: bool = True
     """Run each model once when it is loaded, so that the first study is not slower."""

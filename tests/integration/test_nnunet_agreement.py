@@ -1,7 +1,8 @@
 """Our runtime against nnU-Net itself: the same model folders, the same scans, voxel for voxel.
 
 nnU-Net (installed from PyPI with the extra ``nnunet``) makes its fingerprint, its plans, its checkpoints and its labels
-in a process of its own; here they are imported and run with onnxruntime alone.
+in a process of its own; here they are imported and run with onnxruntime alone. ``TRABECULA_NNUNET_MADE`` may name a
+folder in which ``build_nnunet.py`` has already been run.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class RuntimeSettings:
     """Keep onnxruntime's CPU arena within one run (faster). It is given back after each run."""
     warm_start: bool = True
     """Run each model once on a smallest input at load time, so that the first study is not slower."""
-    max_voxels: int = 2_000_000
+    max_voxels: int = 1_500_000
     """A network that would take the whole scan at once works in slabs where the scan has more voxels on the network's
     grid: it bounds the memory. A chest has about 0.9 million at 4 mm."""
 
