@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -228,7 +229,8 @@ def _export(networks: list[torch.nn.Module], plan: Plan) -> tuple[bytes, float]:
         raise ModelImportError("the folds together are too large for one ONNX file; import fewer", folds=len(networks))
     model = Ensemble().eval()
     example = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 1, *plan.patch), dtype=np.float32))
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's general cautions; the answers are compared below
         expected = model(example).numpy()
         target = Path(folder) / ONNX_FILE
         names = {"input_names": ["image"], "output_names": ["logits"]}
