@@ -117,7 +117,7 @@ def test_conflict_of_ribs_and_coordinate_is_not_sure(scene):
 
 def test_low_confidence_is_said(scene_factory):
     short = scene_factory(Level.T12, Level.L3)
-    anatomy = run(short, coordinate_shift=0.4, without=("rib",))
+    anatomy = run(short, coordinate_shift=0.5, without=("rib",))
     assert {n.code for n in anatomy.notices} >= {"level-confidence-low", "column-view-short"}
 
 
