@@ -263,7 +263,8 @@ def as_markdown(result: dict[str, Any]) -> str:
         "",
         "What loading the model and one pass add to the process, by the size of the input. A scan with more voxels than"
         " `TRABECULA_INFERENCE_MAX_VOXELS` (1.5 million on the network's grid, 490 mm of a trunk of 384 x 512 mm"
-        " at 4 mm) goes in slabs, so that no pass is larger; networks with a `max_patch` in their manifest are tiled to that.",
+        " at 4 mm) goes in slabs, so that no pass is larger; networks with a `max_patch` in their manifest are"
+        " tiled to that.",
         "",
         "| voxels | mm | memory MiB | CPU s |",
         "|---|---|---|---|",
