@@ -20,7 +20,9 @@ def scan() -> tuple[CtVolume, Anatomy]:
 
 
 def views_of(volume: CtVolume, anatomy: Anatomy) -> tuple[View, ...]:
-    return build_views(volume, anatomy, samples.vertebrae(), {k: samples.tissue(anatomy, k) for k in samples.BODY_TOP_K.values()})
+    return build_views(
+        volume, anatomy, samples.vertebrae(), {k: samples.tissue(anatomy, k) for k in samples.BODY_TOP_K.values()}
+    )
 
 
 def test_one_sagittal_and_the_axial_levels_in_view(scan: tuple[CtVolume, Anatomy]) -> None:
