@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -288,7 +288,6 @@ def main() -> None:
         },
         "reliability": reliability(check_named),
         "by_case": by_case(target, levels.low_confidence),
-        "named": [asdict(n) for n in everything],
     }
     text = markdown(result, args)
     print(text)
