@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml requirements.lock | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml requirements.lock | $(BIN)/python
 	scripts/install-debian-packages.sh
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,nnunet]'
 	@touch $(VENV)/.installed $@
 
 $(VALIDATORS)/node_modules/.installed: $(VALIDATORS)/package-lock.json | $(VENV)/.installed-dev
@@ -53,7 +53,7 @@ proto: install-dev ## Generate the gRPC code from proto/
 
 lock: ## Solve the versions in requirements.lock anew
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-emit-index-url --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra nnunet --universal --python-version 3.11 --no-header --no-emit-index-url --quiet --output-file requirements.lock
 
 clean: ## Remove what was set up and made
 	rm -rf $(VENV) $(VALIDATORS)/node_modules out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
