@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VALIDATORS := tests/validators
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test lint types contracts check bench cohort lock proto clean
+.PHONY: help install install-dev install-train demo test lint types contracts check bench cohort lock proto clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,11 @@ $(VENV)/.installed: pyproject.toml requirements.lock | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml requirements.lock | $(BIN)/python
 	scripts/install-debian-packages.sh
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,nnunet]'
+	@touch $(VENV)/.installed $@
+
+install-train: $(VENV)/.installed-train ## Add what training the models needs (models/training/README.md)
+$(VENV)/.installed-train: pyproject.toml requirements.lock | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[train]'
 	@touch $(VENV)/.installed $@
 
 $(VALIDATORS)/node_modules/.installed: $(VALIDATORS)/package-lock.json | $(VENV)/.installed-dev
