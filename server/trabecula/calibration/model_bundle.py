@@ -9,7 +9,7 @@ from typing import Any, Final
 import onnxruntime as ort
 
 from trabecula.errors import ModelError
-from trabecula.segmentation.onnx_scan import scan_onnx
+from trabecula.model_files import check_onnx
 from trabecula.segmentation.settings import RuntimeSettings
 
 _PROVIDER: Final = "CPUExecutionProvider"  # double precision on a handful of numbers: no accelerator is of use
@@ -38,12 +38,7 @@ def open_graph(content: bytes, bundle: str, runtime: RuntimeSettings) -> tuple[o
     Raises:
         ModelError: if it is no ONNX model, reaches outside its file, or onnxruntime cannot load it.
     """
-    try:
-        facts = scan_onnx(content)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ModelError(f"{bundle} is not an ONNX model", bundle=bundle) from error
-    if facts.external_data or facts.domains - {"", "ai.onnx"}:
-        raise ModelError(f"{bundle} uses data or operators from outside its file", bundle=bundle)
+    check_onnx(content, bundle, bundle)
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1

@@ -14,8 +14,9 @@ from trabecula.clinical import ClinicalConstants, load_constants
 from trabecula.errors import ModelError
 from trabecula.evaluation.reference import VERTEBRA, VERTEBRA_BODY, VERTEBRA_POSTERIOR
 from trabecula.imaging.limits import ImagingLimits
+from trabecula.model_files import MANIFEST_NAME
 from trabecula.segmentation import RuntimeSettings, SegmentationModels, load_models
-from trabecula.segmentation.bundle import MANIFEST_NAME, find_bundles
+from trabecula.segmentation.bundle import find_bundles
 from trabecula.segmentation.nnunet.labels import read_target
 from trabecula.segmentation.nnunet.session import NnunetSession
 from trabecula.segmentation.session import ModelSession

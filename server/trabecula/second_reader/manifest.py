@@ -10,17 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from trabecula.anatomy import Level
-from trabecula.errors import ModelError
-from trabecula.model_files import read_verified
+from trabecula.model_files import read_manifest, read_onnx
 from trabecula.second_reader.reading import ReferenceStandard
-from trabecula.segmentation.bundle import ALLOWED_DOMAINS, MANIFEST_NAME
-from trabecula.segmentation.onnx_scan import scan_onnx
 
 KIND: Final = "second-reader"
-_MAX_MANIFEST_BYTES: Final = 1 << 20
 _MAX_MODEL_BYTES: Final = 512 << 20
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -153,44 +149,10 @@ def load_bundle(folder: Path) -> SecondReaderBundle:
         ModelError: if the manifest is wrong, the file is missing, too large or outside the folder, or the model uses
             operators that onnxruntime does not bring along or data outside the file.
     """
-    manifest = _read_manifest(folder)
-    path = _inside(folder, manifest.file)
-    if path.is_file() and path.stat().st_size > _MAX_MODEL_BYTES:
-        raise ModelError(f"{manifest.file} is too large", model=manifest.name)
-    onnx = read_verified(path, manifest.sha256)
-    try:
-        facts = scan_onnx(onnx)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ModelError(f"{manifest.file} is not an ONNX model: {error}", model=manifest.name) from error
-    if facts.external_data:
-        raise ModelError(f"{manifest.file} keeps weights outside the file", model=manifest.name)
-    foreign = facts.domains - ALLOWED_DOMAINS
-    if foreign:
-        raise ModelError(f"{manifest.file} uses operators of {min(foreign)!r}", model=manifest.name)
-    return SecondReaderBundle(manifest, onnx)
-
-
-def _read_manifest(folder: Path) -> SecondReaderManifest:
-    try:
-        content = _inside(folder, MANIFEST_NAME).read_bytes()
-    except OSError as error:
-        raise ModelError(f"bundle {folder.name} has no readable manifest", bundle=folder.name) from error
-    if len(content) > _MAX_MANIFEST_BYTES:
-        raise ModelError(f"manifest of {folder.name} is too large")
-    try:
-        return SecondReaderManifest.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"manifest of {folder.name}: {where}: {first['msg']}", bundle=folder.name) from error
-
-
-def _inside(folder: Path, name: str) -> Path:
-    root = folder.resolve()
-    path = (root / name).resolve()
-    if not path.is_relative_to(root):
-        raise ModelError(f"bundle {folder.name} points outside its folder", bundle=folder.name)
-    return path
+    manifest = read_manifest(folder, SecondReaderManifest.model_validate_json)
+    return SecondReaderBundle(
+        manifest, read_onnx(folder, manifest.file, manifest.sha256, manifest.name, most_bytes=_MAX_MODEL_BYTES)
+    )
 
 
 def manifest_schema() -> dict[str, Any]:

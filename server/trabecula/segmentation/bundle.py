@@ -17,19 +17,16 @@ from pydantic import (
     Field,
     JsonValue,
     TypeAdapter,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from trabecula.anatomy import Structure
 from trabecula.errors import ModelError
-from trabecula.model_files import read_verified
+from trabecula.model_files import MANIFEST_NAME, read_manifest, read_onnx
 from trabecula.segmentation.nnunet.labels import read_target
 from trabecula.segmentation.nnunet.spec import NnunetSpec
-from trabecula.segmentation.onnx_scan import scan_onnx
 
-MANIFEST_NAME: Final = "manifest.json"
 VERTEBRA_BODY: Final = "vertebra_body"
 VERTEBRA_POSTERIOR: Final = "vertebra_posterior"
 DISC: Final = "intervertebral_disc"
@@ -42,9 +39,6 @@ CHANNEL_NAMES: Final = (
     BACKGROUND,
 )
 """Every name a logits channel may have."""
-ALLOWED_DOMAINS: Final = frozenset({"", "ai.onnx", "com.microsoft"})
-"""Operator sets that onnxruntime itself implements; nothing else is ever loaded."""
-_MAX_MANIFEST_BYTES: Final = 4 << 20
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -198,41 +192,8 @@ def load_bundle(folder: Path) -> Bundle:
         ModelError: if the manifest is wrong, the file is missing or lies outside the folder, or the model uses
             operators that onnxruntime does not bring along or data outside the file.
     """
-    manifest = _read_manifest(folder)
-    onnx = read_verified(_inside(folder, manifest.file), manifest.sha256)
-    try:
-        facts = scan_onnx(onnx)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ModelError(f"{manifest.file} is not an ONNX model: {error}", model=manifest.name) from error
-    if facts.external_data:
-        raise ModelError(f"{manifest.file} keeps weights outside the file", model=manifest.name)
-    foreign = facts.domains - ALLOWED_DOMAINS
-    if foreign:
-        raise ModelError(f"{manifest.file} uses operators of {min(foreign)!r}", model=manifest.name)
-    return Bundle(manifest, onnx)
-
-
-def _read_manifest(folder: Path) -> Manifest | FullManifest:
-    try:
-        content = _inside(folder, MANIFEST_NAME).read_bytes()
-    except OSError as error:
-        raise ModelError(f"bundle {folder.name} has no readable manifest", bundle=folder.name) from error
-    if len(content) > _MAX_MANIFEST_BYTES:
-        raise ModelError(f"manifest of {folder.name} is too large")
-    try:
-        return _MANIFESTS.validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"manifest of {folder.name}: {where}: {first['msg']}", bundle=folder.name) from error
-
-
-def _inside(folder: Path, name: str) -> Path:
-    root = folder.resolve()
-    path = (root / name).resolve()
-    if not path.is_relative_to(root):
-        raise ModelError(f"bundle {folder.name} points outside its folder", bundle=folder.name)
-    return path
+    manifest = read_manifest(folder, _MANIFESTS.validate_json)
+    return Bundle(manifest, read_onnx(folder, manifest.file, manifest.sha256, manifest.name))
 
 
 def find_bundles(models_dir: Path) -> dict[str, Path]:

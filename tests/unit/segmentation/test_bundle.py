@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from trabecula.errors import ModelChecksumMismatch, ModelError
+from trabecula.onnx_scan import scan_onnx
 from trabecula.segmentation.bundle import find_bundles, load_bundle, manifest_schema
-from trabecula.segmentation.onnx_scan import scan_onnx
 
 
 def edit(folder, **changes):

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from trabecula.errors import ExtraMissing, ModelImportError
-from trabecula.segmentation.bundle import MANIFEST_NAME, FullManifest, load_bundle
+from trabecula.model_files import MANIFEST_NAME
+from trabecula.segmentation.bundle import FullManifest, load_bundle
 from trabecula.segmentation.nnunet.labels import LabelMap
 from trabecula.segmentation.nnunet.plans import Plan, read_json, read_labels, read_plan, storage_orientation
 from trabecula.segmentation.nnunet.spec import LabelTarget, NetworkInput, NnunetSpec
