@@ -13,7 +13,6 @@ from trabecula.anatomy import (
     LabelArray,
     Level,
     Structure,
-    Vector,
     VertebraInstance,
     VertebraPart,
     vertebra_label,
@@ -35,6 +34,7 @@ from trabecula.segmentation.named import (
 from trabecula.segmentation.nnunet.labels import Target
 from trabecula.segmentation.nnunet.merge import UNLABELLED, MergedLabels, merge_labels
 from trabecula.segmentation.nnunet.predict import NetworkLabels
+from trabecula.segmentation.notices import as_vector, cut_vertebrae, doubtful_levels, notice, refusal
 from trabecula.segmentation.resample import Grid, resample_hu, scan_directions
 from trabecula.segmentation.settings import SegmentationSettings
 
@@ -83,7 +83,7 @@ def segment_full(
     grid = Grid.of_scan(volume.geometry).covering((_BODY_GRID_MM,) * 3)
     body = find_body(resample_hu(volume, grid), grid, settings.body)
     if body is None:
-        return _refusal(RefusalCode.BODY_NOT_FOUND, "No trunk was found in the images.", "Send a CT of the chest.")
+        return refusal(RefusalCode.BODY_NOT_FOUND, "No trunk was found in the images.", "Send a CT of the chest.")
     merged = merge_labels(answers)
     spacing = volume.geometry.spacing_mm
     ordinal, doubled = clean_levels(merged.ordinal, spacing)
@@ -93,13 +93,13 @@ def segment_full(
         merged.structure[canal & (ordinal == 0)] = Structure.SPINAL_CANAL
     named = find_named(ordinal, merged.part, canal, spacing, doubled)
     if not named:
-        return _refusal(
+        return refusal(
             RefusalCode.SPINE_NOT_FOUND, "No vertebral column was found.", "Send axial images that hold the spine."
         )
     vertebrae = orderly(named)
-    refusal = _level_refusal(named, vertebrae, settings)
-    if refusal is not None:
-        return refusal
+    doubt = _level_refusal(named, vertebrae, settings)
+    if doubt is not None:
+        return doubt
     progress(Stage.SEGMENTATION, NETWORKS_SHARE + 0.05)
     labels = _canonical(merged, ordinal, vertebrae)
     trim_to_body(labels, volume, body, grid, Grid.of_scan(volume.geometry), settings)
@@ -122,7 +122,7 @@ def _level_refusal(
     named: Sequence[NamedVertebra], kept: Sequence[NamedVertebra], settings: SegmentationSettings
 ) -> Refusal | None:
     if len(named) - len(kept) > settings.levels.max_misfit_fraction * len(named):
-        return _refusal(
+        return refusal(
             RefusalCode.LEVELS_INCONSISTENT,
             "The vertebrae found do not follow each other as a spine's do; their levels cannot be told.",
             "Look at the sagittal images; send thinner slices or a scan that shows more of the spine.",
@@ -130,7 +130,7 @@ def _level_refusal(
     wanted = {level.ordinal for level in settings.wanted_levels}
     if not wanted & {v.ordinal for v in kept}:
         first, last = (Level.from_ordinal(v.ordinal) for v in (kept[0], kept[-1]))
-        return _refusal(
+        return refusal(
             RefusalCode.LEVEL_NOT_IN_VIEW,
             f"The scan shows {first} to {last}; none of {settings.wanted_levels[0]} to {settings.wanted_levels[-1]} "
             "is in view.",
@@ -209,9 +209,9 @@ def _instances(
             VertebraInstance(
                 level=level,
                 level_confidence=confidence,
-                centroid_lps_mm=_vector(geometry.index_to_lps(index.mean(axis=0))),
-                superior=_vector(superior),
-                anterior=_vector(_unit(anterior - superior * float(anterior @ superior))),
+                centroid_lps_mm=as_vector(geometry.index_to_lps(index.mean(axis=0))),
+                superior=as_vector(superior),
+                anterior=as_vector(_unit(anterior - superior * float(anterior @ superior))),
                 complete=not touches,
             )
         )
@@ -228,39 +228,7 @@ def _unit(vector: FloatArray) -> FloatArray:
     return np.asarray(vector / np.linalg.norm(vector))
 
 
-def _vector(values: FloatArray) -> Vector:
-    x, y, z = (float(v) for v in values)
-    return x, y, z
-
-
 def _notices(vertebrae: Sequence[VertebraInstance], dropped: int, settings: SegmentationSettings) -> tuple[Notice, ...]:
-    notices = []
-    doubtful = [v.level.value for v in vertebrae if v.level_confidence < settings.levels.low_confidence]
-    if doubtful:
-        named = doubtful[0] if len(doubtful) == 1 else f"{doubtful[0]} to {doubtful[-1]}"
-        notices.append(
-            _notice(
-                "level-confidence-low",
-                Severity.WARNING,
-                f"Levels are not sure ({named}); check them on the sagittal image.",
-            )
-        )
-    if dropped:
-        notices.append(
-            _notice(
-                "vertebra-out-of-order", Severity.WARNING, f"{dropped} named vertebrae were out of order and left out."
-            )
-        )
-    cut = [v.level.value for v in vertebrae if not v.complete]
-    if cut:
-        message = f"Cut by the edge of the images: {', '.join(cut)}."
-        notices.append(_notice("vertebra-cut-by-view", Severity.INFORMATION, message))
-    return tuple(notices)
-
-
-def _notice(code: str, severity: Severity, message: str) -> Notice:
-    return Notice(code, Stage.SEGMENTATION, severity, message)
-
-
-def _refusal(code: RefusalCode, message: str, remedy: str) -> Refusal:
-    return Refusal(code, Stage.SEGMENTATION, message, remedy)
+    message = f"{dropped} named vertebrae were out of order and left out."
+    out_of_order = (notice("vertebra-out-of-order", Severity.WARNING, message),) if dropped else ()
+    return (*doubtful_levels(vertebrae, settings), *out_of_order, *cut_vertebrae(vertebrae))

@@ -12,7 +12,6 @@ from trabecula.anatomy import (
     LabelArray,
     Level,
     ModelUse,
-    Vector,
     VertebraInstance,
     VertebraPart,
     vertebra_label,
@@ -36,6 +35,7 @@ from trabecula.segmentation.landmarks import find_landmarks
 from trabecula.segmentation.level_evidence import VertebraEvidence
 from trabecula.segmentation.level_words import level_name
 from trabecula.segmentation.levels import Naming, name_levels
+from trabecula.segmentation.notices import as_vector, cut_vertebrae, doubtful_levels, notice, refusal
 from trabecula.segmentation.ownership import Chain
 from trabecula.segmentation.predict import Prediction, Predictor
 from trabecula.segmentation.resample import Grid, Triple, resample_hu, scan_directions
@@ -73,7 +73,7 @@ def segment_with(
     hu = resample_hu(volume, grid)
     body = find_body(hu, grid, settings.body)
     if body is None:
-        return _refusal(RefusalCode.BODY_NOT_FOUND, "No trunk was found in the images.", "Send a CT of the chest.")
+        return refusal(RefusalCode.BODY_NOT_FOUND, "No trunk was found in the images.", "Send a CT of the chest.")
     box = body.bounding_box(margin=3)
     coarse = coarse_model.predict(hu[box], grid.crop(box), _part_of(progress, *_COARSE_SHARE))
     spine = read_spine(volume, coarse, None, settings)
@@ -83,9 +83,9 @@ def segment_with(
     fine = _fine_pass(volume, spine, fine_model, settings.fine_box, progress)
     if fine is not None:
         spine = read_spine(volume, coarse, fine, settings, spine.column) or spine
-    refusal = _level_refusal(spine, settings)
-    if refusal is not None:
-        return refusal
+    doubt = _level_refusal(spine, settings)
+    if doubt is not None:
+        return doubt
     progress(Stage.SEGMENTATION, _FINE_SHARE[1])
     coarse = with_wall_tissues(coarse, hu[box], settings.soft_tissue)
     anatomy = _assemble(volume, body, grid, coarse, fine, spine, settings)
@@ -162,7 +162,7 @@ def fine_grid(
 
 def _level_refusal(spine: Spine, settings: SegmentationSettings) -> Refusal | None:
     if not spine.naming.consistent or spine.unsupported > settings.column.max_unsupported_share:
-        return _refusal(
+        return refusal(
             RefusalCode.LEVELS_INCONSISTENT,
             "The vertebrae found do not follow each other as a spine's do; their levels cannot be told.",
             "Look at the sagittal images; send thinner slices or a scan that shows more of the spine.",
@@ -170,7 +170,7 @@ def _level_refusal(spine: Spine, settings: SegmentationSettings) -> Refusal | No
     wanted = {level.ordinal for level in settings.wanted_levels}
     if not wanted & set(spine.naming.ordinals):
         seen = f"{level_name(spine.naming.ordinals[0])} to {level_name(spine.naming.ordinals[-1])}"
-        return _refusal(
+        return refusal(
             RefusalCode.LEVEL_NOT_IN_VIEW,
             f"The scan shows {seen}; none of {settings.wanted_levels[0]} to {settings.wanted_levels[-1]} is in view.",
             "Send a scan that reaches the lower thoracic or upper lumbar spine.",
@@ -227,9 +227,9 @@ def _instances(labels: LabelArray, geometry: Geometry, spine: Spine) -> tuple[Ve
             VertebraInstance(
                 level=level,
                 level_confidence=confidence,
-                centroid_lps_mm=_vector(geometry.index_to_lps(index.mean(axis=0))),
-                superior=_vector(superior),
-                anterior=_vector(anterior),
+                centroid_lps_mm=as_vector(geometry.index_to_lps(index.mean(axis=0))),
+                superior=as_vector(superior),
+                anterior=as_vector(anterior),
                 complete=not touches,
             )
         )
@@ -243,46 +243,17 @@ def _slices_around(point_mm: FloatArray, geometry: Geometry, reach_mm: float = 5
     return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
 
 
-def _vector(values: FloatArray) -> Vector:
-    x, y, z = (float(v) for v in values)
-    return x, y, z
-
-
 def _notices(vertebrae: Sequence[VertebraInstance], spine: Spine, settings: SegmentationSettings) -> tuple[Notice, ...]:
-    notices = []
-    doubtful = [v.level.value for v in vertebrae if v.level_confidence < settings.levels.low_confidence]
-    if doubtful:
-        named = doubtful[0] if len(doubtful) == 1 else f"{doubtful[0]} to {doubtful[-1]}"
-        notices.append(
-            _notice("level-confidence-low", f"Levels are not sure ({named}); check them on the sagittal image.")
-        )
-    if sum(s.cut_head and s.cut_foot for s in spine.segments) < 5:
-        notices.append(_notice("column-view-short", "Few whole vertebrae are in view; levels rest on little."))
-    if not all(v.complete for v in vertebrae):
-        cut = ", ".join(v.level.value for v in vertebrae if not v.complete)
-        notices.append(
-            Notice(
-                "vertebra-cut-by-view",
-                Stage.SEGMENTATION,
-                Severity.INFORMATION,
-                f"Cut by the edge of the images: {cut}.",
-            )
-        )
-    return tuple(notices)
-
-
-def _notice(code: str, message: str) -> Notice:
-    return Notice(code, Stage.SEGMENTATION, Severity.WARNING, message)
+    few = sum(s.cut_head and s.cut_foot for s in spine.segments) < 5
+    message = "Few whole vertebrae are in view; levels rest on little."
+    short = (notice("column-view-short", Severity.WARNING, message),) if few else ()
+    return (*doubtful_levels(vertebrae, settings), *short, *cut_vertebrae(vertebrae))
 
 
 def _no_spine() -> Refusal:
-    return _refusal(
+    return refusal(
         RefusalCode.SPINE_NOT_FOUND, "No vertebral column was found.", "Send axial images that hold the spine."
     )
-
-
-def _refusal(code: RefusalCode, message: str, remedy: str) -> Refusal:
-    return Refusal(code, Stage.SEGMENTATION, message, remedy)
 
 
 def _part_of(progress: ProgressListener, start: float, end: float) -> _Part:
