@@ -272,7 +272,8 @@ def _series(series: Figures) -> str:
     text = (
         "## A real patient, two kernels\n\n"
         f"{series['what']} Same raw data, kernels {series['kernels'][0]} and {series['kernels'][1]}."
-        " No truth is known; the difference is what the kernel makes.\n\n"
+        " No truth is known; the difference is what the kernel makes. The anatomy networks have seen both series in"
+        " training (with pseudo-labels), so a new scan may differ by more.\n\n"
     )
     rows = [
         [
