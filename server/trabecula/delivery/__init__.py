@@ -1,0 +1,1 @@
+"""Handing results over: the outbox, and its ways to an EHR (FHIR) and a PACS (DICOM)."""
