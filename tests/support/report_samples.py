@@ -164,6 +164,7 @@ def vertebra(level: Level, hu: float, density: float, uncertainty: float) -> Ver
         exclusions=(island(),) if level is Level.T12 else (),
         cortex=cortex(),
         roi_growth=growth() if level is Level.T11 else None,
+        hu_standard_error=2.4,
     )
 
 

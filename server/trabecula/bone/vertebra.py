@@ -22,6 +22,8 @@ class ExclusionReason(StrEnum):
     BONE_ISLAND = "bone-island"
     LYTIC_AREA = "lytic-area"
     SCHMORL_NODE = "schmorl-node"
+    REVIEWER = "reviewer"
+    """A person left it out when signing the result off."""
 
 
 @dataclass(frozen=True)

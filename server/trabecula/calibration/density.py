@@ -112,6 +112,7 @@ def _result(m: VertebraMeasurement, density: _Density | None, calibration: Calib
         exclusions=m.exclusions,
         cortex=m.cortex,
         roi_growth=m.roi_growth,
+        hu_standard_error=m.hu_standard_error,
     )
 
 

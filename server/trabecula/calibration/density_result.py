@@ -47,6 +47,8 @@ class VertebraResult:
     cortex: CortexMeasurement | None = None
     roi_growth: RoiGrowth | None = None
     """How the region grew because of noise; None when it did not."""
+    hu_standard_error: float | None = None
+    """Of the mean attenuation, spatial correlation of noise allowed for, HU."""
 
 
 @dataclass(frozen=True)

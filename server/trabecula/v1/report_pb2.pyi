@@ -101,6 +101,7 @@ class ExclusionReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXCLUSION_REASON_BONE_ISLAND: _ClassVar[ExclusionReason]
     EXCLUSION_REASON_LYTIC_AREA: _ClassVar[ExclusionReason]
     EXCLUSION_REASON_SCHMORL_NODE: _ClassVar[ExclusionReason]
+    EXCLUSION_REASON_REVIEWER: _ClassVar[ExclusionReason]
 
 class DeformityKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -249,6 +250,7 @@ EXCLUSION_REASON_DEGENERATION: ExclusionReason
 EXCLUSION_REASON_BONE_ISLAND: ExclusionReason
 EXCLUSION_REASON_LYTIC_AREA: ExclusionReason
 EXCLUSION_REASON_SCHMORL_NODE: ExclusionReason
+EXCLUSION_REASON_REVIEWER: ExclusionReason
 DEFORMITY_KIND_UNSPECIFIED: DeformityKind
 DEFORMITY_KIND_WEDGE: DeformityKind
 DEFORMITY_KIND_BICONCAVE: DeformityKind
@@ -620,7 +622,7 @@ class TrabecularRoi(_message.Message):
     def __init__(self, centre_lps_mm: _Optional[_Union[Vector3, _Mapping]] = ..., superior: _Optional[_Union[Vector3, _Mapping]] = ..., left: _Optional[_Union[Vector3, _Mapping]] = ..., anterior: _Optional[_Union[Vector3, _Mapping]] = ..., half_width_mm: _Optional[float] = ..., half_depth_mm: _Optional[float] = ..., half_height_mm: _Optional[float] = ..., volume_mm3: _Optional[float] = ...) -> None: ...
 
 class VertebraResult(_message.Message):
-    __slots__ = ("level", "level_confidence", "hu_mean", "hu_sd", "hu_calibrated", "vbmd_mg_cm3", "vbmd_standard_uncertainty_mg_cm3", "lumbar_equivalent_mg_cm3", "lumbar_equivalent_standard_uncertainty_mg_cm3", "scale", "roi_voxels", "roi_volume_mm3", "roi", "height_anterior_mm", "height_middle_mm", "height_posterior_mm", "excluded", "height_rim_standard_uncertainty_mm", "height_middle_standard_uncertainty_mm", "deformity", "exclusions", "cortex", "roi_growth")
+    __slots__ = ("level", "level_confidence", "hu_mean", "hu_sd", "hu_calibrated", "vbmd_mg_cm3", "vbmd_standard_uncertainty_mg_cm3", "lumbar_equivalent_mg_cm3", "lumbar_equivalent_standard_uncertainty_mg_cm3", "scale", "roi_voxels", "roi_volume_mm3", "roi", "height_anterior_mm", "height_middle_mm", "height_posterior_mm", "excluded", "height_rim_standard_uncertainty_mm", "height_middle_standard_uncertainty_mm", "deformity", "exclusions", "cortex", "roi_growth", "hu_standard_error")
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     LEVEL_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     HU_MEAN_FIELD_NUMBER: _ClassVar[int]
@@ -644,6 +646,7 @@ class VertebraResult(_message.Message):
     EXCLUSIONS_FIELD_NUMBER: _ClassVar[int]
     CORTEX_FIELD_NUMBER: _ClassVar[int]
     ROI_GROWTH_FIELD_NUMBER: _ClassVar[int]
+    HU_STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
     level: Level
     level_confidence: float
     hu_mean: float
@@ -667,7 +670,8 @@ class VertebraResult(_message.Message):
     exclusions: _containers.RepeatedCompositeFieldContainer[Exclusion]
     cortex: CortexMeasurement
     roi_growth: RoiGrowth
-    def __init__(self, level: _Optional[_Union[Level, str]] = ..., level_confidence: _Optional[float] = ..., hu_mean: _Optional[float] = ..., hu_sd: _Optional[float] = ..., hu_calibrated: _Optional[float] = ..., vbmd_mg_cm3: _Optional[float] = ..., vbmd_standard_uncertainty_mg_cm3: _Optional[float] = ..., lumbar_equivalent_mg_cm3: _Optional[float] = ..., lumbar_equivalent_standard_uncertainty_mg_cm3: _Optional[float] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., roi_voxels: _Optional[int] = ..., roi_volume_mm3: _Optional[float] = ..., roi: _Optional[_Union[TrabecularRoi, _Mapping]] = ..., height_anterior_mm: _Optional[float] = ..., height_middle_mm: _Optional[float] = ..., height_posterior_mm: _Optional[float] = ..., excluded: _Optional[_Iterable[_Union[ExclusionReason, str]]] = ..., height_rim_standard_uncertainty_mm: _Optional[float] = ..., height_middle_standard_uncertainty_mm: _Optional[float] = ..., deformity: _Optional[_Union[Deformity, _Mapping]] = ..., exclusions: _Optional[_Iterable[_Union[Exclusion, _Mapping]]] = ..., cortex: _Optional[_Union[CortexMeasurement, _Mapping]] = ..., roi_growth: _Optional[_Union[RoiGrowth, _Mapping]] = ...) -> None: ...
+    hu_standard_error: float
+    def __init__(self, level: _Optional[_Union[Level, str]] = ..., level_confidence: _Optional[float] = ..., hu_mean: _Optional[float] = ..., hu_sd: _Optional[float] = ..., hu_calibrated: _Optional[float] = ..., vbmd_mg_cm3: _Optional[float] = ..., vbmd_standard_uncertainty_mg_cm3: _Optional[float] = ..., lumbar_equivalent_mg_cm3: _Optional[float] = ..., lumbar_equivalent_standard_uncertainty_mg_cm3: _Optional[float] = ..., scale: _Optional[_Union[DensityScale, str]] = ..., roi_voxels: _Optional[int] = ..., roi_volume_mm3: _Optional[float] = ..., roi: _Optional[_Union[TrabecularRoi, _Mapping]] = ..., height_anterior_mm: _Optional[float] = ..., height_middle_mm: _Optional[float] = ..., height_posterior_mm: _Optional[float] = ..., excluded: _Optional[_Iterable[_Union[ExclusionReason, str]]] = ..., height_rim_standard_uncertainty_mm: _Optional[float] = ..., height_middle_standard_uncertainty_mm: _Optional[float] = ..., deformity: _Optional[_Union[Deformity, _Mapping]] = ..., exclusions: _Optional[_Iterable[_Union[Exclusion, _Mapping]]] = ..., cortex: _Optional[_Union[CortexMeasurement, _Mapping]] = ..., roi_growth: _Optional[_Union[RoiGrowth, _Mapping]] = ..., hu_standard_error: _Optional[float] = ...) -> None: ...
 
 class DensitySummary(_message.Message):
     __slots__ = ("levels_used", "vbmd_mean_mg_cm3", "vbmd_mean_standard_uncertainty_mg_cm3", "lumbar_equivalent_mg_cm3", "lumbar_equivalent_standard_uncertainty_mg_cm3", "conversion", "hu_mean_120kvp", "scale", "uncertainty_budget")
