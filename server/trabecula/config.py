@@ -42,6 +42,18 @@ class Settings:
     fine ones."""
     state_dir: Path = Path("out/state")
     """Results, and uploads while they are worked on; made private to the user (0700)."""
+    database_url: str | None = None
+    """``postgresql://user@host/name`` of a PostgreSQL 14 or newer, in libpq's form, without a password; None starts
+    the one that comes with the program under ``state_dir``."""
+    database_password_file: Path | None = None
+    database_pool_size: int = 8
+    """Connections one process keeps open."""
+    database_pool_overflow: int = 8
+    """Connections beyond those, closed after use."""
+    database_timeout_s: float = 10.0
+    """How long to wait for a connection."""
+    content_url: str | None = None
+    """Where instances and documents lie: ``s3://``, ``gs://`` or ``az://``; None takes a folder in ``state_dir``."""
     execution_provider: Literal["cpu", "openvino", "cuda"] = "cpu"
     """Preferred onnxruntime execution provider; the report says which one ran."""
     inference_threads: int = 2
@@ -79,6 +91,44 @@ class Settings:
     """Canonical base of the project's code systems in FHIR bundles."""
     fhir_patient_identifier_system: str | None = None
     """System of the DICOM Patient ID, when the site has named one."""
+    http_listen: str | None = None
+    """host:port of the HTTP service (FHIR, CDS Hooks, pages); port 0 takes a free one, None serves none."""
+    http_tls_certificate_file: Path | None = None
+    http_tls_key_file: Path | None = None
+    public_base_url: str | None = None
+    """Address under which clients reach the HTTP service, with its path behind a proxy; None takes ``http_listen``.
+    Tokens must name it (or what lies below it) as their audience."""
+    http_max_body_bytes: int = 1 * MIB
+    """Largest body of a request to FHIR and CDS Hooks."""
+    http_timeout_s: float = 30.0
+    """Longest time that one request may take; operations on studies have a time of their own."""
+    http_screening_wait_s: float = 120.0
+    """How long ``$screen-bone`` waits for its result before it asks the client to come back."""
+    cors_origins: str = ""
+    """Origins of browser clients that may call the HTTP service, commas between; none when empty."""
+    auth: Literal["on", "off", "off-beyond-loopback"] = "on"
+    """``off`` asks for no token and works on the loopback interface only; the third works anywhere, on your word."""
+    auth_issuers: str = ""
+    """Issuers of access tokens that are accepted (``iss``), commas between."""
+    auth_jwks: str = ""
+    """For each issuer, in the same order, where its public keys are: an https address or the path of a file."""
+    auth_audience: str | None = None
+    """Audience that tokens must name; None takes ``<public_base_url>/fhir`` and the base itself."""
+    auth_v1_scopes: bool = False
+    """Whether ``.read`` and ``.*`` of SMART v1 count as ``.rs``."""
+    auth_clock_skew_s: float = 30.0
+    auth_authorize_url: str | None = None
+    """Authorization endpoint of the site's server, for ``.well-known/smart-configuration``."""
+    auth_token_url: str | None = None
+    """Token endpoint of the site's server, likewise."""
+    client_keys_dir: Path | None = None
+    """Folder of the private keys (JWK or PEM, ``<kid>.json`` or ``<kid>.pem``) that this service signs with; their
+    public halves are at ``/.well-known/jwks.json``."""
+    outbound_hosts: str = ""
+    """Hosts that may be called (EHR, authorization server, PACS), commas between: ``ehr.example.org``,
+    ``ehr.example.org:8443`` or ``*.example.org``. Empty: none."""
+    outbound_networks: str = ""
+    """Private or loopback networks (CIDR, commas between) in which listed hosts may lie; public addresses always may."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -144,6 +194,8 @@ _POSITIVE: Final = (
     "max_instances",
     "upload_idle_timeout_s",
     "screening_timeout_s",
+    "database_pool_size",
+    "database_timeout_s",
 )
 
 

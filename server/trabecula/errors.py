@@ -239,6 +239,20 @@ class AlreadyEnded(TrabeculaError):
     remedy = "Submit the study again if another result is wanted."
 
 
+class InvalidStep(TrabeculaError):
+    """That step cannot be taken from here."""
+
+    code = "invalid-step"
+    remedy = "Load the present state and choose one of the steps it allows."
+
+
+class OutOfDate(TrabeculaError):
+    """Somebody else changed this in the meantime."""
+
+    code = "out-of-date"
+    remedy = "Load the newest version, look at it, and decide again."
+
+
 class Interrupted(TrabeculaError):
     """The service stopped before the screening had ended."""
 
@@ -292,3 +306,129 @@ class Overloaded(TrabeculaError):
 
     code = "overloaded"
     remedy = "Try again after the delay given."
+
+
+class OutboundRefused(TrabeculaError):
+    """The address may not be called from here."""
+
+    code = "outbound-refused"
+    remedy = "The operator lists the hosts that may be called; docs/configuration.md."
+
+
+class Unauthenticated(TrabeculaError):
+    """The request has no access token that can be accepted."""
+
+    code = "unauthenticated"
+    remedy = "Get an access token from the site's authorization server and send it as a Bearer token."
+
+
+class Forbidden(TrabeculaError):
+    """The access token does not allow this."""
+
+    code = "forbidden"
+    remedy = "Ask the site for the scope named here."
+
+
+class ResourceNotFound(NotFound):
+    """There is no such resource."""
+
+    code = "resource-not-found"
+    remedy = "Check type and id."
+
+
+class ResourceDeleted(TrabeculaError):
+    """The resource was deleted."""
+
+    code = "resource-deleted"
+    remedy = "Read its history for the last version."
+
+
+class MethodNotAllowed(TrabeculaError):
+    """The address does not know this method."""
+
+    code = "method-not-allowed"
+    remedy = "The methods allowed are in the Allow header."
+
+
+class NotAcceptable(TrabeculaError):
+    """None of the media types asked for can be given."""
+
+    code = "not-acceptable"
+    remedy = "Ask for application/fhir+json."
+
+
+class UnsupportedMediaType(TrabeculaError):
+    """The body's media type cannot be read."""
+
+    code = "unsupported-media-type"
+    remedy = "Send the media type named in the API page."
+
+
+class RequestTooLarge(TrabeculaError):
+    """The request is over a limit of the HTTP service."""
+
+    code = "request-too-large"
+    remedy = "Send less at once."
+
+
+class RequestTimedOut(TrabeculaError):
+    """The request took longer than is allowed."""
+
+    code = "request-timed-out"
+    remedy = "Ask for less at once, or with Prefer: respond-async where that is offered."
+
+
+class NotConfigured(TrabeculaError):
+    """This installation was not set up for that."""
+
+    code = "not-configured"
+    remedy = "The operator sets it up; docs/configuration.md."
+
+
+class DatabaseError(TrabeculaError):
+    """The database cannot be used."""
+
+    code = "database-unusable"
+    remedy = "`trabecula db check` says more; docs/durable-work.md shows how to set a database up."
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database does not answer now."""
+
+    code = "database-unavailable"
+    remedy = "Try again; nothing that was accepted is lost."
+
+
+class DatabaseStartFailed(DatabaseError):
+    """The PostgreSQL that comes with the program cannot be started."""
+
+    code = "database-start-failed"
+    remedy = "See its log under the state folder, or name another PostgreSQL by TRABECULA_DATABASE_URL."
+
+
+class DatabaseTooOld(DatabaseError):
+    """The PostgreSQL server is too old."""
+
+    code = "database-too-old"
+    remedy = "Use PostgreSQL 14 or newer."
+
+
+class SchemaOutdated(DatabaseError):
+    """The database's tables are older than the program."""
+
+    code = "schema-outdated"
+    remedy = "Run `trabecula db upgrade` first."
+
+
+class ContentMissing(TrabeculaError):
+    """Bytes that should be in the content store are not there."""
+
+    code = "content-missing"
+    remedy = "Run `trabecula db check`, and restore the content store from the backup."
+
+
+class ContentDamaged(TrabeculaError):
+    """Bytes in the content store have another SHA-256 than they were kept under."""
+
+    code = "content-damaged"
+    remedy = "Run `trabecula db check --deep`, and restore the content store from the backup."
