@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from fhir_guide import MISSING, validators_missing
+from fhir_server import FhirServer
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=200)
@@ -29,3 +32,19 @@ def data_dir() -> Path:
     if not (root / "ct").is_dir():
         pytest.skip(f"REAL CT DATA MISSING: set TRABECULA_DATA (looked for {root.name}/ct beside the checkout)")
     return root
+
+
+@pytest.fixture(scope="session")
+def running_fhir_server() -> Iterator[FhirServer]:
+    """One FHIR R4 server for the whole session; use ``fhir_server``, which is empty."""
+    if validators_missing():
+        pytest.skip(MISSING)
+    with FhirServer.start() as server:
+        yield server
+
+
+@pytest.fixture
+def fhir_server(running_fhir_server: FhirServer) -> FhirServer:
+    """A real FHIR R4 server, empty; ``fhir_server.url`` is its base. Holds resources to the project's profiles."""
+    running_fhir_server.reset()
+    return running_fhir_server
