@@ -21,10 +21,13 @@ STATUS: Final[dict[type[errors.TrabeculaError], grpc.StatusCode]] = {
     errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.NotReady: grpc.StatusCode.FAILED_PRECONDITION,
     errors.AlreadyEnded: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.InvalidStep: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.OutOfDate: grpc.StatusCode.ABORTED,
     errors.Cancelled: grpc.StatusCode.CANCELLED,
     errors.UploadTimedOut: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Draining: grpc.StatusCode.UNAVAILABLE,
+    errors.DatabaseUnavailable: grpc.StatusCode.UNAVAILABLE,
 }
 """An error has the status of its nearest ancestor here. Limits on a study are INVALID_ARGUMENT rather than
 RESOURCE_EXHAUSTED, because sending the same study again later will not help."""

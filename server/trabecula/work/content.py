@@ -1,0 +1,220 @@
+"""Bytes kept by their SHA-256: the interface, and a folder that keeps it.
+
+Bytes are written and flushed before anybody learns their name, so a row that names them never lies. They are never
+changed. The same bytes are kept once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+from trabecula.errors import ContentDamaged, ContentMissing
+from trabecula.work.disk import disk_full_is_overload, flush_folder
+from trabecula.work.records import ContentRef
+
+CHUNK_BYTES: Final = 1024 * 1024
+_NAME: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What a listing tells of one object."""
+
+    ref: ContentRef
+    modified_at: datetime
+    """When it was last put, also when it was there already."""
+
+
+class ContentStore(Protocol):
+    """All that the program asks of a content store."""
+
+    async def put(self, content: bytes | Path) -> ContentRef:
+        """Keep bytes, or a copy of a file. They are durable on return; what is there already counts as put now.
+
+        Raises:
+            Overloaded: when there is no room.
+        """
+
+    async def exists(self, ref: ContentRef) -> bool:
+        """Whether it is there, in full length."""
+
+    def read(self, ref: ContentRef, *, verify: bool = False) -> AsyncIterator[bytes]:
+        """The bytes, in pieces.
+
+        Args:
+            ref: of the object.
+            verify: raise at the end if the bytes are not the ones that were put.
+
+        Raises:
+            ContentMissing: if it is not there.
+            ContentDamaged: if its length, or with ``verify`` its hash, is another one.
+        """
+
+    def local_files(self, refs: Sequence[ContentRef]) -> AbstractAsyncContextManager[tuple[Path, ...]]:
+        """Files with these bytes, in this order, for the time of the block; read only.
+
+        Raises:
+            ContentMissing: if one is not there.
+            ContentDamaged: if one has another length.
+        """
+
+    async def delete(self, sha256: str) -> None:
+        """Forget an object; that it is not there is no error."""
+
+    def objects(self) -> AsyncIterator[StoredObject]:
+        """All of them, in no order."""
+
+
+async def read_all(store: ContentStore, ref: ContentRef, *, verify: bool = False) -> bytes:
+    """The whole object in memory; for documents, not for pixels."""
+    return b"".join([piece async for piece in store.read(ref, verify=verify)])
+
+
+class FolderContent:
+    """A content store in a private folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or make it.
+
+        Args:
+            folder: made private to the user (0700), as it holds patient data.
+        """
+        self.folder = folder
+        self.staging = folder / "staging"
+        for each in (folder, self.staging):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            each.chmod(0o700)
+
+    async def put(self, content: bytes | Path) -> ContentRef:
+        return await asyncio.to_thread(self._put, content)
+
+    async def exists(self, ref: ContentRef) -> bool:
+        return await asyncio.to_thread(self._has, ref)
+
+    async def read(self, ref: ContentRef, *, verify: bool = False) -> AsyncIterator[bytes]:
+        digest = hashlib.sha256()
+        try:
+            stream = await asyncio.to_thread(self.path(ref.sha256).open, "rb")
+        except FileNotFoundError:
+            raise ContentMissing(sha256=ref.sha256) from None
+        with stream:
+            if os.fstat(stream.fileno()).st_size != ref.size_bytes:
+                raise ContentDamaged(sha256=ref.sha256, size_bytes=os.fstat(stream.fileno()).st_size)
+            while piece := await asyncio.to_thread(stream.read, CHUNK_BYTES):
+                if verify:
+                    digest.update(piece)
+                yield piece
+        if verify and digest.hexdigest() != ref.sha256:
+            raise ContentDamaged(sha256=ref.sha256)
+
+    @asynccontextmanager
+    async def local_files(self, refs: Sequence[ContentRef]) -> AsyncIterator[tuple[Path, ...]]:
+        yield await asyncio.to_thread(lambda: tuple(self._checked(ref) for ref in refs))
+
+    async def delete(self, sha256: str) -> None:
+        await asyncio.to_thread(lambda: self.path(sha256).unlink(missing_ok=True))
+
+    async def objects(self) -> AsyncIterator[StoredObject]:
+        shards = await asyncio.to_thread(lambda: sorted(self.folder.glob("[0-9a-f][0-9a-f]")))
+        for shard in shards:
+            for found in await asyncio.to_thread(_objects_in, shard):
+                yield found
+
+    def path(self, sha256: str) -> Path:
+        """Where an object lies. Only a hash ever becomes part of a path.
+
+        Raises:
+            ContentMissing: for what is not the hexadecimal form of a SHA-256.
+        """
+        if not _NAME.fullmatch(sha256):
+            raise ContentMissing(sha256="not a SHA-256")
+        return self.folder / sha256[:2] / sha256
+
+    def stage(self) -> Path:
+        """A name for a file on its way in; on the file system of the objects, so that it can be renamed."""
+        return self.staging / uuid.uuid4().hex
+
+    def keep(self, staged: Path, ref: ContentRef) -> None:
+        """Take in a staged file whose bytes were flushed and hashed."""
+        target = self.path(ref.sha256)
+        if self._has(ref):
+            os.utime(target)
+            staged.unlink()
+            return
+        new_shard = not target.parent.exists()
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        staged.rename(target)
+        flush_folder(target.parent)
+        if new_shard:
+            flush_folder(self.folder)
+
+    def _put(self, content: bytes | Path) -> ContentRef:
+        staged = self.stage()
+        try:
+            with disk_full_is_overload():
+                ref = _write_flushed(staged, _pieces(content))
+                self.keep(staged, ref)
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
+        return ref
+
+    def _has(self, ref: ContentRef) -> bool:
+        try:
+            return self.path(ref.sha256).stat().st_size == ref.size_bytes
+        except FileNotFoundError:
+            return False
+
+    def _checked(self, ref: ContentRef) -> Path:
+        path = self.path(ref.sha256)
+        try:
+            size_bytes = path.stat().st_size
+        except FileNotFoundError:
+            raise ContentMissing(sha256=ref.sha256) from None
+        if size_bytes != ref.size_bytes:
+            raise ContentDamaged(sha256=ref.sha256, size_bytes=size_bytes)
+        return path
+
+
+def _pieces(content: bytes | Path) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    with content.open("rb") as stream:
+        while piece := stream.read(CHUNK_BYTES):
+            yield piece
+
+
+def _write_flushed(target: Path, pieces: Iterator[bytes]) -> ContentRef:
+    digest, size_bytes = hashlib.sha256(), 0
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0) as stream:
+        for piece in pieces:
+            digest.update(piece)
+            size_bytes += len(piece)
+            view = memoryview(piece)
+            while view:
+                view = view[stream.write(view) :]
+        os.fsync(stream.fileno())
+    return ContentRef(digest.hexdigest(), size_bytes)
+
+
+def _objects_in(shard: Path) -> list[StoredObject]:
+    found = []
+    with os.scandir(shard) as entries:
+        for entry in entries:
+            if _NAME.fullmatch(entry.name):
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    moment = datetime.fromtimestamp(status.st_mtime, UTC)
+                    found.append(StoredObject(ContentRef(entry.name, status.st_size), moment))
+    return found
