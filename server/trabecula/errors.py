@@ -432,3 +432,45 @@ class ContentDamaged(TrabeculaError):
 
     code = "content-damaged"
     remedy = "Run `trabecula db check --deep`, and restore the content store from the backup."
+
+
+class DestinationsFileError(TrabeculaError):
+    """The site's file of destinations cannot be used."""
+
+    code = "destinations-unusable"
+    remedy = "Mend the entry named here; docs/delivery.md shows the form."
+
+
+class UnknownDestination(InputError):
+    """There is no destination of that name."""
+
+    code = "unknown-destination"
+    remedy = "`trabecula destinations list` names them."
+
+
+class DeliveryNotFound(NotFound):
+    """There is no such delivery."""
+
+    code = "delivery-not-found"
+    remedy = "`trabecula deliveries list` shows them all."
+
+
+class DeliveryBusy(TrabeculaError):
+    """The delivery is being sent at this moment."""
+
+    code = "delivery-busy"
+    remedy = "Try again when this attempt has ended."
+
+
+class DeliveryEnded(TrabeculaError):
+    """The delivery has ended and cannot change any more."""
+
+    code = "delivery-ended"
+    remedy = "Look at it with `trabecula deliveries show`."
+
+
+class SigningKeyMissing(TrabeculaError):
+    """There is no private key to sign with."""
+
+    code = "signing-key-missing"
+    remedy = "Make one with `trabecula keys generate`, and give the EHR the address of the key set."
