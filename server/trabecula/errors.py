@@ -204,6 +204,13 @@ class ConversionFault(TrabeculaError):
     code = "conversion-fault"
 
 
+class ProfileViolation(ConversionFault):
+    """A FHIR resource does not keep a rule of its profile."""
+
+    code = "profile-violation"
+    remedy = "docs/fhir.md lists the rules of each profile."
+
+
 class Cancelled(TrabeculaError):
     """The screening was cancelled."""
 
@@ -474,3 +481,24 @@ class SigningKeyMissing(TrabeculaError):
 
     code = "signing-key-missing"
     remedy = "Make one with `trabecula keys generate`, and give the EHR the address of the key set."
+
+
+class SigningKeyUnusable(TrabeculaError):
+    """A private key in the folder of keys cannot be used."""
+
+    code = "signing-key-unusable"
+    remedy = "Mend or take away the file named here; docs/delivery.md shows the form."
+
+
+class UnknownSigningKey(InputError):
+    """There is no key with that id."""
+
+    code = "unknown-signing-key"
+    remedy = "`trabecula keys list` shows them all."
+
+
+class LastSigningKey(InputError):
+    """It is the only key there is."""
+
+    code = "last-signing-key"
+    remedy = "Make another one first with `trabecula keys generate`."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from trabecula.cli import demo, models, phantom, profiles, scanner, screen, serve, submit, version
+from trabecula.cli import demo, keys, models, phantom, profiles, scanner, screen, serve, submit, version
 from trabecula.cli.exits import EXIT_CODES_HELP
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("phantom", epilog=phantom.EPILOG)(phantom.phantom)
 app.add_typer(models.app, name="models")
 app.add_typer(scanner.app, name="scanner")
 app.add_typer(profiles.app, name="profiles")
+app.add_typer(keys.app, name="keys")
 app.command("demo")(demo.demo)
 app.command("version")(version.version)
 

@@ -41,7 +41,7 @@ class Setback(TrabeculaError):
         outcome: Json | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(reason=reason, **({} if status is None else {"status": status}))
+        super().__init__("", reason=reason, status=status)
         self.verdict = verdict
         self.reason = reason
         """A code from docs/delivery.md; never content of an answer."""
@@ -141,7 +141,7 @@ MAX_RETRY_AFTER_S: Final = 6 * 3600.0
 
 
 def retry_after_s(header: str | None, now: datetime) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110 10.2.3: seconds or a date); None when it says nothing usable."""
+    """Seconds to wait by a Retry-After header (RFC 9110 10.2.3: seconds or a date); None when it is of no use."""
     text = (header or "").strip()
     if not text:
         return None
