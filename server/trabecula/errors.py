@@ -274,6 +274,27 @@ class WorkerCrashed(TrabeculaError):
     remedy = "Report this to the operators with the screening id; other studies are not affected."
 
 
+class WorkerLost(TrabeculaError):
+    """The worker that had the study vanished."""
+
+    code = "worker-lost"
+    remedy = "Other studies are not affected; `trabecula jobs retry` gives this one another try."
+
+
+class OutOfMemory(TrabeculaError):
+    """The study needs more memory than a worker may take."""
+
+    code = "out-of-memory"
+    remedy = "Raise the limit in the settings if the study is real."
+
+
+class PixelsDeleted(TrabeculaError):
+    """The study's images are not kept any more."""
+
+    code = "pixels-deleted"
+    remedy = "Submit the study again."
+
+
 class ScreeningTimedOut(TrabeculaError):
     """The screening took longer than the configured time."""
 

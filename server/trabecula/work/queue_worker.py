@@ -1,0 +1,78 @@
+"""procrastinate's own worker, kept alive: started again after whatever ended it, until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from procrastinate import App
+from procrastinate.worker import Worker
+
+RESTART_S: Final = 1.0
+NEVER_S: Final = 1e9
+"""The library would prune workers by the database's clock; the sweep does it by heartbeats that stand still."""
+
+
+class QueueWorker:
+    """Takes jobs from some queues, so many at a time."""
+
+    def __init__(
+        self, app: App, queues: Sequence[str], concurrency: int, heartbeat_s: float, poll_s: float = 2.0
+    ) -> None:
+        self._app = app
+        self._queues = list(queues)
+        self._concurrency = concurrency
+        self._heartbeat_s = heartbeat_s
+        self._poll_s = poll_s
+        self._worker: Worker | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def worker_id(self) -> int | None:
+        """Its row in ``procrastinate_workers`` while it runs."""
+        return self._worker.worker_id if self._worker is not None else None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"queue {','.join(self._queues)}")
+
+    def stop(self) -> None:
+        """Take no more jobs; :meth:`wait` for those that run."""
+        self._stopping = True
+        if self._worker is not None:
+            self._worker.stop()  # type: ignore[no-untyped-call]
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Whether all running jobs have ended in this time."""
+        if self._task is None:
+            return True
+        done, _ = await asyncio.wait({self._task}, timeout=timeout_s)
+        return bool(done)
+
+    async def close(self) -> None:
+        """End at once."""
+        self.stop()
+        if self._task is not None and not await self.wait(0.0):
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=5.0)
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            self._worker = Worker(
+                self._app,
+                queues=self._queues,
+                concurrency=self._concurrency,
+                fetch_job_polling_interval=self._poll_s,
+                delete_jobs="successful",
+                install_signal_handlers=False,
+                update_heartbeat_interval=self._heartbeat_s,
+                stalled_worker_timeout=NEVER_S,
+            )
+            try:
+                await self._worker.run()  # type: ignore[no-untyped-call]
+            except Exception as error:  # the outermost loop: whatever it was, jobs must go on
+                structlog.get_logger().error("queue worker ended", fault=type(error).__name__, queues=self._queues)
+            if not self._stopping:
+                await asyncio.sleep(RESTART_S)

@@ -1,0 +1,130 @@
+"""Doing the work off the event loop: what one job is, and how jobs are run."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from trabecula.errors import Cancelled, ScreeningTimedOut
+from trabecula.outcome import Stage
+from trabecula.patient import PatientContext
+from trabecula.progress import ProgressListener
+from trabecula.report import ReportStatus, Screening, ScreeningReport
+from trabecula.work.documents import write_documents
+from trabecula.work.records import DocumentKind, Job, ScreeningRecord
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from trabecula.outputs.r4 import FhirOptions
+
+
+class ScreenFunction(Protocol):
+    """:func:`trabecula.screening.screen` with the engine already given."""
+
+    def __call__(
+        self,
+        paths: Sequence[Path],
+        patient: PatientContext,
+        progress: ProgressListener,
+        *,
+        keep_anatomy: bool,
+    ) -> Screening: ...
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a finished job leaves; the documents lie in its results folder."""
+
+    status: ReportStatus
+    documents: tuple[DocumentKind, ...]
+    report: ScreeningReport
+
+
+class Control:
+    """The line between a running job and the service: progress one way, the wish to stop the other."""
+
+    def __init__(self, limit_s: float, listener: ProgressListener) -> None:
+        self._stop = threading.Event()
+        self._limit_s = limit_s
+        self._deadline = time.monotonic() + limit_s
+        self._listener = listener
+
+    def stop(self) -> None:
+        """Ask the job to stop; from any thread."""
+        self._stop.set()
+
+    def check(self) -> None:
+        """Raise if the job should not go on.
+
+        Raises:
+            Cancelled: if it was asked to stop.
+            ScreeningTimedOut: if its time is over.
+        """
+        if self._stop.is_set():
+            raise Cancelled
+        if time.monotonic() > self._deadline:
+            raise ScreeningTimedOut(limit_s=self._limit_s)
+
+    def progress(self, stage: Stage, fraction: float) -> None:
+        """The listener for the stages; raises as :meth:`check` does."""
+        self.check()
+        self._listener(stage, fraction)
+
+
+ResultSink = Callable[["AsyncConnection", ScreeningRecord, Job, Completion], Awaitable[None]]
+"""Called inside the transaction that ends a screening with a result, so that what it writes is seen together with the
+result or not at all. The report's files lie in ``job.results``. It must not commit, and may run again when the
+connection is lost before the commit was confirmed."""
+
+Perform = Callable[[Job, ProgressListener], Completion]
+"""Does one job from start to end in a worker's thread or process; raises what the work raises."""
+
+
+def perform(screen: ScreenFunction, fhir: FhirOptions, job: Job, progress: ProgressListener) -> Completion:
+    """Screen the study and write its documents. With the first two given it is a :data:`Perform`."""
+    screening = screen(job.instances, job.patient, progress, keep_anatomy=job.want_masks)
+    documents = write_documents(screening, job.results, fhir)
+    return Completion(screening.report.status, documents, screening.report)
+
+
+class Runner(Protocol):
+    """Runs jobs, as many at a time as it has workers."""
+
+    async def start(self) -> None:
+        """Get ready; raises ModelError if the models cannot be loaded."""
+
+    async def run(self, job: Job, control: Control) -> Completion:
+        """Run one job; raises what the work raises."""
+
+    async def close(self) -> None:
+        """Let go of all workers."""
+
+
+class ThreadRunner:
+    """Works in threads of this process."""
+
+    def __init__(self, make_perform: Callable[[], Perform], workers: int) -> None:
+        """Args:
+        make_perform: loads the engine; called once, off the event loop.
+        """
+        self._make_perform = make_perform
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="screening")
+        self._perform: Perform | None = None
+
+    async def start(self) -> None:
+        self._perform = await asyncio.get_running_loop().run_in_executor(self._pool, self._make_perform)
+
+    async def run(self, job: Job, control: Control) -> Completion:
+        if self._perform is None:
+            raise RuntimeError("start() comes before run()")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._perform, job, control.progress)
+
+    async def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,186 @@
+"""Working on screenings: one attempt from claim to end, whatever that is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TypeVar
+
+import structlog
+from procrastinate import JobContext
+
+from trabecula.errors import Cancelled, DatabaseUnavailable, Overloaded, TrabeculaError, Unforeseen, WorkerCrashed
+from trabecula.outcome import Stage
+from trabecula.work.content import ContentStore
+from trabecula.work.events import EventListener, WorkFault, describe_fault
+from trabecula.work.records import ContentRef, DocumentKind, Job, StageProgress
+from trabecula.work.runner import Completion, Control, Runner
+from trabecula.work.scratch import Scratch
+from trabecula.work.store import Claim, ScreeningStore
+
+SIGN_OF_LIFE_S: Final = 0.5
+"""How often an attempt writes its progress and hears whether it should stop."""
+STEADY_FOR_S: Final = 600.0
+"""How long a finished attempt waits for the database to take its end."""
+STEADY_PAUSE_S: Final = 1.0
+WORTH_ANOTHER_TRY: Final = (WorkerCrashed, Overloaded, DatabaseUnavailable)
+"""What may go better next time; any other error of ours says something about the study itself."""
+
+T = TypeVar("T")
+
+
+class Halt(StrEnum):
+    """Why a running attempt is stopped."""
+
+    CANCEL = "cancel"
+    SHUTDOWN = "shutdown"
+    OVERTAKEN = "overtaken"
+
+
+@dataclass
+class _Attempt:
+    claim: Claim
+    job_id: int
+    control: Control
+    progress: StageProgress | None = None
+    halt: Halt | None = field(default=None)
+
+    def stop(self, why: Halt) -> None:
+        if self.halt is None:
+            self.halt = why
+        self.control.stop()
+
+
+class ScreeningWorker:
+    """The function behind the queue's screening jobs."""
+
+    def __init__(
+        self,
+        store: ScreeningStore,
+        content: ContentStore,
+        runner: Runner,
+        scratch: Scratch,
+        limit_s: float,
+        listeners: Collection[EventListener] = (),
+    ) -> None:
+        """Args:
+        limit_s: how long one attempt may take.
+        """
+        self._store = store
+        self._content = content
+        self._runner = runner
+        self._scratch = scratch
+        self._limit_s = limit_s
+        self._listeners = tuple(listeners)
+        self._running: dict[int, _Attempt] = {}
+        self._stopping = False
+
+    @property
+    def running(self) -> int:
+        """Studies worked on now."""
+        return len(self._running)
+
+    def stop_all(self) -> None:
+        """Put back what runs, at once, and begin nothing more."""
+        self._stopping = True
+        for attempt in self._running.values():
+            attempt.stop(Halt.SHUTDOWN)
+
+    async def run(self, context: JobContext, screening_id: str) -> None:
+        """One job of the queue."""
+        claim = None if self._stopping else await self._steadily(lambda: self._store.claim(screening_id))
+        if claim is None:
+            return
+        loop = asyncio.get_running_loop()
+        job_id = context.job.id or 0
+
+        def listen(stage: Stage, fraction: float) -> None:
+            loop.call_soon_threadsafe(setattr, attempt, "progress", StageProgress(stage, fraction))
+
+        attempt = _Attempt(claim, job_id, Control(self._limit_s, listen))
+        self._running[job_id] = attempt
+        if self._stopping:
+            attempt.stop(Halt.SHUTDOWN)
+        minding = asyncio.create_task(self._mind(attempt), name="mind attempt")
+        try:
+            await self._attempt(attempt, minding)
+        except DatabaseUnavailable as error:  # the sweep finds it once the database is back
+            self._tell(WorkFault(screening_id, describe_fault(error)))
+        finally:
+            minding.cancel()
+            self._running.pop(job_id, None)
+
+    async def _attempt(self, attempt: _Attempt, minding: asyncio.Task[None]) -> None:
+        """Work, then end the screening or put it back."""
+        claim, store = attempt.claim, self._store
+        screening_id, number = claim.record.screening_id, claim.record.attempt
+        try:
+            await self._work(attempt, minding)
+        except Cancelled:
+            if attempt.halt is Halt.CANCEL:
+                await self._steadily(lambda: store.end_as_cancelled(claim))
+            elif attempt.halt is not Halt.OVERTAKEN:
+                await self._steadily(lambda: store.give_back(screening_id, number, None))
+        except WORTH_ANOTHER_TRY as error:
+            lost, fault = error, describe_fault(error)
+            await self._steadily(lambda: store.give_back(screening_id, number, lost, fault))
+        except TrabeculaError as error:
+            failed, fault = error, describe_fault(error)
+            await self._steadily(lambda: store.end_with_failure(claim, failed, fault))
+        except Exception as error:  # of the disk, the content store or a sink: not the study's fault
+            unforeseen, fault = Unforeseen(), describe_fault(error)
+            await self._steadily(lambda: store.give_back(screening_id, number, unforeseen, fault))
+
+    async def _work(self, attempt: _Attempt, minding: asyncio.Task[None]) -> None:
+        claim = attempt.claim
+        with self._scratch.folder() as results:
+            async with self._content.local_files(claim.instances) as files:
+                job = Job(claim.record.screening_id, files, results, claim.patient, claim.want_masks)
+                completion = await self._runner.run(job, attempt.control)
+            minding.cancel()  # its last progress must not come after the end
+            documents = await self._keep(completion, results)
+            ended = await self._steadily(lambda: self._store.end_with_result(claim, job, completion, documents))
+        if ended is None:
+            structlog.get_logger().warning("overtaken", screening_id=claim.record.screening_id)
+
+    async def _keep(self, completion: Completion, results: Path) -> dict[DocumentKind, ContentRef]:
+        return {kind: await self._content.put(results / kind.value) for kind in completion.documents}
+
+    async def _mind(self, attempt: _Attempt) -> None:
+        """Write progress, hear of cancellation and of other attempts; the work goes on while the database is away."""
+        told: StageProgress | None = None
+        while True:
+            await asyncio.sleep(SIGN_OF_LIFE_S)
+            now = attempt.progress
+            try:
+                standing = await self._store.progress(attempt.claim, now if now != told else None)
+            except DatabaseUnavailable:
+                continue
+            told = now
+            if standing.overtaken:
+                attempt.stop(Halt.OVERTAKEN)
+            elif standing.cancel_requested:
+                attempt.stop(Halt.CANCEL)
+
+    async def _steadily(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Wait for the database when it is away. What is called bears a repetition, by the fence."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + STEADY_FOR_S
+        while True:
+            try:
+                return await call()
+            except DatabaseUnavailable:
+                if self._stopping or loop.time() > give_up:
+                    raise
+            await asyncio.sleep(STEADY_PAUSE_S)
+
+    def owns(self, job_id: int) -> bool:
+        """Whether this process works on that job of the queue."""
+        return job_id in self._running
+
+    def _tell(self, event: WorkFault) -> None:
+        for listener in self._listeners:
+            listener(event)
