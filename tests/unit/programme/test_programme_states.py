@@ -1,0 +1,62 @@
+"""Sign-off and recall, cell by cell."""
+
+from __future__ import annotations
+
+import pytest
+
+from trabecula.errors import InvalidStep
+from trabecula.programme.states import (
+    Decision,
+    ReviewStatus,
+    TaskEvent,
+    TaskState,
+    next_status,
+    next_task_state,
+)
+
+# Kept apart from the tables in the program on purpose. A dot is illegal.
+REVIEWS = """
+                   accept   correct    reject
+preliminary        final    final      entered-in-error
+final              .        corrected  entered-in-error
+corrected          .        corrected  entered-in-error
+entered-in-error   .        .          .
+"""
+
+TASKS = """
+            contact    book     dxa-result  decline   close    reopen    withdraw
+proposed    contacted  booked   done        declined  closed   .         closed
+contacted   contacted  booked   done        declined  closed   .         closed
+booked      contacted  booked   done        declined  closed   .         closed
+done        .          .        done        .         .        .         done
+declined    contacted  booked   done        .         closed   proposed  closed
+closed      .          .        done        .         .        proposed  closed
+"""
+
+
+def cells(table: str) -> list[tuple[str, str, str]]:
+    head, *rows = [line.split() for line in table.strip().splitlines()]
+    return [(row[0], event, expected) for row in rows for event, expected in zip(head, row[1:], strict=True)]
+
+
+def test_every_cell_is_looked_at() -> None:
+    assert {(s, e) for s, e, _ in cells(REVIEWS)} == {(s.value, d.value) for s in ReviewStatus for d in Decision}
+    assert {(s, e) for s, e, _ in cells(TASKS)} == {(s.value, e.value) for s in TaskState for e in TaskEvent}
+
+
+@pytest.mark.parametrize(("status", "decision", "expected"), cells(REVIEWS))
+def test_decision_on_a_result(status: str, decision: str, expected: str) -> None:
+    if expected == ".":
+        with pytest.raises(InvalidStep):
+            next_status(ReviewStatus(status), Decision(decision))
+    else:
+        assert next_status(ReviewStatus(status), Decision(decision)).value == expected
+
+
+@pytest.mark.parametrize(("state", "event", "expected"), cells(TASKS))
+def test_step_of_a_recall(state: str, event: str, expected: str) -> None:
+    if expected == ".":
+        with pytest.raises(InvalidStep):
+            next_task_state(TaskState(state), TaskEvent(event))
+    else:
+        assert next_task_state(TaskState(state), TaskEvent(event)).value == expected
