@@ -10,8 +10,8 @@ import asyncio
 import hashlib
 import os
 import re
-import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from trabecula.errors import ContentDamaged, ContentMissing
-from trabecula.work.disk import disk_full_is_overload, flush_folder
+from trabecula.work.disk import check_free, flush_folder
 from trabecula.work.records import ContentRef
+from trabecula.work.staging import Staging, StagingArea
 
+STAGING_FOLDER: Final = "staging"
 CHUNK_BYTES: Final = 1024 * 1024
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -37,6 +39,12 @@ class StoredObject:
 
 class ContentStore(Protocol):
     """All that the program asks of a content store."""
+
+    def stage(self) -> Staging:
+        """Begin a submission of files that stream in; does not touch the disk yet."""
+
+    def check_room(self, needed_bytes: int) -> None:
+        """Raises Overloaded when so many bytes would not fit."""
 
     async def put(self, content: bytes | Path) -> ContentRef:
         """Keep bytes, or a copy of a file. They are durable on return; what is there already counts as put now.
@@ -90,13 +98,23 @@ class FolderContent:
             folder: made private to the user (0700), as it holds patient data.
         """
         self.folder = folder
-        self.staging = folder / "staging"
-        for each in (folder, self.staging):
+        for each in (folder, folder / STAGING_FOLDER):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
             each.chmod(0o700)
+        if not (folder / "ff").exists():
+            for number in range(256):
+                (folder / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
+            flush_folder(folder)
+        self.area = StagingArea(folder / STAGING_FOLDER)
+
+    def stage(self) -> Staging:
+        return self.area.stage(self)
+
+    def check_room(self, needed_bytes: int) -> None:
+        check_free(self.folder, needed_bytes)
 
     async def put(self, content: bytes | Path) -> ContentRef:
-        return await asyncio.to_thread(self._put, content)
+        return await asyncio.to_thread(put_blocking, self, content)
 
     async def exists(self, ref: ContentRef) -> bool:
         return await asyncio.to_thread(self._has, ref)
@@ -140,34 +158,31 @@ class FolderContent:
             raise ContentMissing(sha256="not a SHA-256")
         return self.folder / sha256[:2] / sha256
 
-    def stage(self) -> Path:
-        """A name for a file on its way in; on the file system of the objects, so that it can be renamed."""
-        return self.staging / uuid.uuid4().hex
+    def flush(self, staged: Path, handle: int, ref: ContentRef) -> None:  # noqa: ARG002 - of the protocol
+        """Make one staged file's bytes durable."""
+        os.fsync(handle)
 
-    def keep(self, staged: Path, ref: ContentRef) -> None:
-        """Take in a staged file whose bytes were flushed and hashed."""
-        target = self.path(ref.sha256)
-        if self._has(ref):
-            os.utime(target)
-            staged.unlink()
-            return
-        new_shard = not target.parent.exists()
-        target.parent.mkdir(mode=0o700, exist_ok=True)
-        staged.rename(target)
-        flush_folder(target.parent)
-        if new_shard:
-            flush_folder(self.folder)
+    def take_in(self, staged: list[tuple[Path, ContentRef]], pool: ThreadPoolExecutor) -> None:
+        """Give staged files their names; durable on return."""
+        touched: set[Path] = set()
+        for path, ref in staged:
+            target = self.path(ref.sha256)
+            if self._refreshed(target, ref):
+                continue
+            path.rename(target)
+            touched.add(target.parent)
+        for _ in pool.map(flush_folder, touched):
+            pass
 
-    def _put(self, content: bytes | Path) -> ContentRef:
-        staged = self.stage()
+    def _refreshed(self, target: Path, ref: ContentRef) -> bool:
+        """Whether it is there already; it counts as put now, which keeps it from the garbage collector."""
         try:
-            with disk_full_is_overload():
-                ref = _write_flushed(staged, _pieces(content))
-                self.keep(staged, ref)
-        except BaseException:
-            staged.unlink(missing_ok=True)
-            raise
-        return ref
+            if target.stat().st_size != ref.size_bytes:
+                return False
+            os.utime(target)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _has(self, ref: ContentRef) -> bool:
         try:
@@ -186,26 +201,20 @@ class FolderContent:
         return path
 
 
-def _pieces(content: bytes | Path) -> Iterator[bytes]:
-    if isinstance(content, bytes):
-        yield content
-        return
-    with content.open("rb") as stream:
-        while piece := stream.read(CHUNK_BYTES):
-            yield piece
-
-
-def _write_flushed(target: Path, pieces: Iterator[bytes]) -> ContentRef:
-    digest, size_bytes = hashlib.sha256(), 0
-    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0) as stream:
-        for piece in pieces:
-            digest.update(piece)
-            size_bytes += len(piece)
-            view = memoryview(piece)
-            while view:
-                view = view[stream.write(view) :]
-        os.fsync(stream.fileno())
-    return ContentRef(digest.hexdigest(), size_bytes)
+def put_blocking(store: ContentStore, content: bytes | Path) -> ContentRef:
+    """One object through staging."""
+    staging = store.stage()
+    try:
+        if isinstance(content, bytes):
+            staging.write(content)
+        else:
+            with content.open("rb") as stream:
+                while piece := stream.read(CHUNK_BYTES):
+                    staging.write(piece)
+        staging.end_file()
+        return staging.commit()[0]
+    finally:
+        staging.discard()
 
 
 def _objects_in(shard: Path) -> list[StoredObject]:

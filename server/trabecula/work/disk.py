@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,3 +39,10 @@ def disk_full_is_overload() -> Iterator[None]:
         if error.errno in _FULL:
             raise Overloaded("no room on the disk", retry_after_s=DISK_FULL_RETRY_S) from error
         raise
+
+
+def check_free(folder: Path, needed_bytes: int) -> None:
+    """Raises Overloaded when a file system has less room."""
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
+        raise Overloaded("no room on the disk", retry_after_s=DISK_FULL_RETRY_S)
