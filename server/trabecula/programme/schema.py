@@ -47,7 +47,7 @@ review = Table(
     Column("comment", Text),
     Column("corrections", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # The report as it stands after this decision, in the published JSON form; null when nothing of it changed.
-    Column("report", JSONB),
+    Column("report", JSONB(none_as_null=True)),
     UniqueConstraint("screening_id", "version"),
     CheckConstraint(f"status IN ({_one_of(ReviewStatus)})", name="status"),
 )

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Select, func, insert, select, tuple_, update
+from sqlalchemy import Select, and_, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from trabecula.errors import InvalidRequest, NotFound
-from trabecula.programme.schema import OPEN_TASKS, dxa_step, dxa_task
+from trabecula.errors import InvalidRequest, InvalidStep, NotFound
+from trabecula.programme.schema import dxa_step, dxa_task
 from trabecula.programme.states import TaskEvent, TaskState, next_task_state
 from trabecula.report import ScreeningReport
 
@@ -168,7 +168,7 @@ async def step(
 
     Raises:
         NotFound: if there is no such task.
-        InvalidStep: if its state does not allow the event.
+        InvalidStep: if its state does not allow the event, or the person is recalled under another task meanwhile.
         InvalidRequest: for a note that is too long, or none where one is needed.
     """
     if note is not None and len(note) > MAX_NOTE:
@@ -177,6 +177,8 @@ async def step(
         raise InvalidRequest(field="note", must_be="the reason for closing")
     task = await get_task(connection, task_id, lock=True)
     state = next_task_state(task.state, event)
+    if state.open and not task.state.open and await _recalled_already(connection, task.patient):
+        raise InvalidStep(status="recalled under another task", step=event.value)
     due = policy.due(state, at)
     values = {"state": state.value, "changed_at": at, "due_at": (due_at or due) if due else None}
     await connection.execute(update(dxa_task).where(dxa_task.c.id == task_id).values(values))
@@ -211,7 +213,7 @@ async def list_tasks(
         mark = (await connection.execute(last)).one_or_none()
         if mark is None:
             raise InvalidRequest(field="after")
-        query = query.where(tuple_(due, dxa_task.c.id) > tuple_(mark[0], mark[1]))
+        query = query.where(or_(due > mark[0], and_(due == mark[0], dxa_task.c.id > mark[1])))
     rows = await connection.execute(query.order_by(due, dxa_task.c.id).limit(limit))
     return tuple(_task(row._mapping) for row in rows)
 
@@ -247,6 +249,15 @@ def _filtered(query: Select[Any], wanted: TaskFilter) -> Select[Any]:
             dxa_task.c.patient_system == wanted.patient.system, dxa_task.c.patient_value == wanted.patient.value
         )
     return query
+
+
+async def _recalled_already(connection: AsyncConnection, patient: PatientKey) -> bool:
+    query = select(dxa_task.c.id).where(
+        dxa_task.c.patient_system == patient.system,
+        dxa_task.c.patient_value == patient.value,
+        dxa_task.c.due_at.is_not(None),
+    )
+    return (await connection.execute(query.limit(1))).first() is not None
 
 
 async def _note_another_scan(connection: AsyncConnection, screening_id: str, patient: PatientKey, at: datetime) -> None:
@@ -300,21 +311,3 @@ def _task(row: Any) -> DxaTask:
         changed_at=row["changed_at"],
         due_at=row["due_at"],
     )
-
-
-__all__ = [
-    "OPEN_TASKS",
-    "DuePolicy",
-    "DxaStep",
-    "DxaTask",
-    "PatientKey",
-    "TaskFilter",
-    "asks_for_dxa",
-    "count_tasks",
-    "get_task",
-    "list_steps",
-    "list_tasks",
-    "patient_key",
-    "propose",
-    "step",
-]
