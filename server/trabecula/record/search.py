@@ -1,0 +1,236 @@
+"""Searching the record: criteria as values, one query each, pages by position and never by offset."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, cast, false, func, literal, or_, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import Uuid
+
+from trabecula.record.dates import Period
+from trabecula.record.schema import audit_event, resource
+from trabecula.record.store import Identity, Stored, stored_columns, stored_of
+
+COUNTED_UP_TO: Final = 1000
+"""A total is exact up to here, and left out beyond (R4 lets a server leave it out)."""
+
+
+class Prefix(StrEnum):
+    """R4 3.1.1.4.5: how a date is compared."""
+
+    EQ = "eq"
+    NE = "ne"
+    GT = "gt"
+    LT = "lt"
+    GE = "ge"
+    LE = "le"
+    SA = "sa"
+    EB = "eb"
+    AP = "ap"
+
+
+@dataclass(frozen=True)
+class DateBound:
+    prefix: Prefix
+    period: Period
+
+
+@dataclass(frozen=True)
+class KeyClause:
+    """One of these keys, or none of them when negated."""
+
+    keys: tuple[UUID, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class DateClause:
+    """The main date, or the time of the last change, fits one of the bounds."""
+
+    bounds: tuple[DateBound, ...]
+    last_updated: bool = False
+
+
+class SortBy(StrEnum):
+    LAST_UPDATED = "last_updated"
+    DATE = "date_from"
+
+
+@dataclass(frozen=True)
+class Sort:
+    by: SortBy = SortBy.LAST_UPDATED
+    descending: bool = True
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a page ended: the sort value (None for no date) and the row."""
+
+    value: datetime | None
+    seq: int
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What is looked for. All clauses must hold."""
+
+    type: str
+    keys: tuple[KeyClause, ...] = ()
+    dates: tuple[DateClause, ...] = ()
+    ids: tuple[str, ...] | None = None
+    compartment: tuple[UUID, ...] | None = None
+    """When given, one of these keys of a patient must hold: the restriction of a patient's token."""
+    sort: Sort = Sort()
+    count: int = 20
+    after: Position | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    matches: tuple[Stored, ...]
+    next: Position | None
+    """Where to go on; None at the end."""
+
+
+async def search(connection: AsyncConnection, criteria: Criteria) -> Page:
+    """One page of what fits."""
+    table = _table(criteria.type)
+    column = table.c[criteria.sort.by.value]
+    query = stored_columns(table).add_columns(table.c.seq, column.label("sort_value"))
+    query = _where(query, table, criteria)
+    if criteria.after is not None:
+        query = query.where(_beyond(column, table.c.seq, criteria.after, criteria.sort.descending))
+    order = (
+        (column.desc().nulls_last(), table.c.seq.desc())
+        if criteria.sort.descending
+        else (column.asc().nulls_first(), table.c.seq.asc())
+    )
+    rows = (await connection.execute(query.order_by(*order).limit(criteria.count + 1))).all()
+    page = rows[: criteria.count]
+    last = page[-1] if len(rows) > criteria.count and page else None
+    return Page(tuple(stored_of(row) for row in page), None if last is None else Position(last.sort_value, last.seq))
+
+
+async def total(connection: AsyncConnection, criteria: Criteria, *, up_to: int | None = COUNTED_UP_TO) -> int | None:
+    """How many fit; None when they are more than ``up_to``."""
+    table = _table(criteria.type)
+    query = _where(select(literal(1).label("one")).select_from(table), table, criteria)
+    if up_to is not None:
+        query = query.limit(up_to + 1)
+    found = int((await connection.execute(select(func.count()).select_from(query.subquery()))).scalar_one())
+    return None if up_to is not None and found > up_to else found
+
+
+async def ids_of(
+    connection: AsyncConnection, resource_type: str, keys: Collection[UUID], *, limit: int = 200
+) -> tuple[str, ...]:
+    """Ids of the resources of a type that have one of the keys; for chained parameters."""
+    query = select(resource.c.id).where(
+        resource.c.type == resource_type, ~resource.c.deleted, resource.c.search_keys.overlap(_array(keys))
+    )
+    return tuple((await connection.execute(query.order_by(resource.c.seq.desc()).limit(limit))).scalars())
+
+
+async def fetch(
+    connection: AsyncConnection, identities: Sequence[Identity], *, compartment: Collection[UUID] | None = None
+) -> tuple[Stored, ...]:
+    """Current resources by identity; what is not there, deleted, or outside the compartment is left out."""
+    if not identities:
+        return ()
+    query = stored_columns(resource).where(
+        tuple_(resource.c.type, resource.c.id).in_(list(identities)), ~resource.c.deleted
+    )
+    if compartment is not None:
+        query = query.where(or_(resource.c.type == "Device", resource.c.search_keys.overlap(_array(compartment))))
+    return tuple(stored_of(row) for row in await connection.execute(query.order_by(resource.c.seq)))
+
+
+async def in_compartment(connection: AsyncConnection, identity: Identity, keys: Collection[UUID]) -> bool:
+    """Whether the current version of a resource has one of a patient's keys."""
+    table = _table(identity[0])
+    query = select(literal(1)).where(
+        table.c.type == identity[0], table.c.id == identity[1], table.c.search_keys.overlap(_array(keys))
+    )
+    return (await connection.execute(query)).first() is not None
+
+
+def _table(resource_type: str) -> Any:
+    return audit_event if resource_type == "AuditEvent" else resource
+
+
+def _where(query: Select[Any], table: Any, criteria: Criteria) -> Select[Any]:
+    query = query.where(table.c.type == criteria.type, ~table.c.deleted)
+    # Clauses with one key each go into one containment, which the index answers in one walk.
+    single = [clause.keys[0] for clause in criteria.keys if len(clause.keys) == 1 and not clause.negated]
+    if single:
+        query = query.where(table.c.search_keys.contains(_array(single)))
+    for clause in criteria.keys:
+        if clause.negated:
+            query = query.where(~table.c.search_keys.overlap(_array(clause.keys)))
+        elif len(clause.keys) != 1:
+            query = query.where(table.c.search_keys.overlap(_array(clause.keys)))
+    if criteria.compartment is not None:
+        query = query.where(table.c.search_keys.overlap(_array(criteria.compartment)))
+    if criteria.ids is not None:
+        query = query.where(table.c.id.in_(list(criteria.ids)))
+    for date in criteria.dates:
+        query = query.where(or_(false(), *(_fits(table, bound, date.last_updated) for bound in date.bounds)))
+    return query
+
+
+def _array(keys: Collection[UUID]) -> ColumnElement[Any]:
+    return cast(list(keys), ARRAY(Uuid(as_uuid=True)))
+
+
+def _fits(table: Any, bound: DateBound, last_updated: bool) -> ColumnElement[bool]:
+    """R4's comparison of the resource's period [start, end) with the one asked for [low, high)."""
+    start: ColumnElement[datetime] = table.c.last_updated if last_updated else table.c.date_from
+    # A moment is kept to the millisecond, and lasts as long.
+    end: ColumnElement[datetime] = table.c.last_updated + timedelta(milliseconds=1) if last_updated else table.c.date_to
+    low, high = bound.period
+    within = and_(start >= low, end <= high)
+    match bound.prefix:
+        case Prefix.EQ:
+            return within
+        case Prefix.NE:
+            return or_(start < low, end > high)
+        case Prefix.GT:
+            return end > high
+        case Prefix.LT:
+            return start < low
+        case Prefix.GE:
+            return or_(end > high, within)
+        case Prefix.LE:
+            return or_(start < low, within)
+        case Prefix.SA:
+            return start >= high
+        case Prefix.EB:
+            return end <= low
+        case Prefix.AP:
+            slack = abs(datetime.now(UTC) - low) / 10
+            return and_(start < _shifted(high, slack), end > _shifted(low, -slack))
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
+
+
+def _beyond(column: Any, seq: Any, after: Position, descending: bool) -> ColumnElement[bool]:
+    """Rows after a position; rows without a value come last in falling order and first in rising order."""
+    if after.value is None:
+        if descending:
+            return and_(column.is_(None), seq < after.seq)
+        return or_(column.is_not(None), and_(column.is_(None), seq > after.seq))
+    if descending:
+        return or_(column < after.value, and_(column == after.value, seq < after.seq), column.is_(None))
+    return or_(column > after.value, and_(column == after.value, seq > after.seq))

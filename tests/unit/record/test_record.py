@@ -1,0 +1,224 @@
+"""The record keeps versions, finds resources, and answers for a patient in one query. Real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import report_samples as samples
+from sqlalchemy import text
+
+from trabecula.errors import InvalidRequest, ResourceDeleted, ResourceNotFound
+from trabecula.outputs.r4 import FhirOptions, to_bundle
+from trabecula.record import (
+    facts_of,
+    history,
+    of_screening,
+    publish,
+    put,
+    read,
+    results_for_patient,
+    results_of_study,
+    vread,
+)
+from trabecula.record.publish import resources_of
+from trabecula.record.store import erase, remove
+from trabecula.work.database import Database
+
+Json = dict[str, Any]
+SYSTEM = "urn:oid:1.2.3"
+SCREENING = "11111111-1111-4111-8111-111111111111"
+
+
+async def publish_sample(database: Database, report: Any = None, screening_id: str = SCREENING) -> Any:
+    report = samples.reported() if report is None else report
+    bundle = to_bundle(report, FhirOptions(patient_identifier_system=SYSTEM))
+    async with database.transaction() as connection:
+        await insert_screening(connection, screening_id)
+        return await publish(connection, screening_id, report, resources_of(bundle))
+
+
+async def insert_screening(connection: Any, screening_id: str) -> None:
+    """The row that results hang on."""
+    await connection.execute(
+        text(
+            "INSERT INTO screening (id, source, fingerprint, instances, total_bytes, submitted_at) "
+            "VALUES (:id, 'grpc', repeat('a', 64), 1, 1, now()) ON CONFLICT DO NOTHING"
+        ),
+        {"id": screening_id},
+    )
+
+
+def thing(identity: str = "a", **changes: Any) -> Json:
+    return {"resourceType": "Observation", "id": identity, "status": "preliminary", "code": {"text": "x"}, **changes}
+
+
+async def test_equal_content_makes_no_version_and_other_content_does(database: Database) -> None:
+    async with database.transaction() as connection:
+        (first,) = await put(connection, [thing()])
+        (again,) = await put(connection, [thing()])
+        (other,) = await put(connection, [thing(status="final")])
+        assert (first.version, again.version, other.version) == (1, 1, 2)
+        assert again.last_updated == first.last_updated < other.last_updated
+        assert other.content["meta"] == {"versionId": "2", "lastUpdated": other.content["meta"]["lastUpdated"]}
+        assert (await read(connection, "Observation", "a")).content["status"] == "final"
+        assert (await vread(connection, "Observation", "a", 1)).content["status"] == "preliminary"
+        assert [each.version for each in await history(connection, "Observation", "a")] == [2, 1]
+        assert (await put(connection, [other.content]))[0].version == 2
+
+
+async def test_digits_and_order_come_out_as_they_went_in(database: Database) -> None:
+    given = thing(valueQuantity={"value": 112.0, "unit": "mg/cm3"}, note=[{"text": "Ä€𝄞"}])
+    async with database.transaction() as connection:
+        await put(connection, [given])
+        stored = await read(connection, "Observation", "a")
+    assert '"value": 112.0' in stored.text
+    assert list(stored.content)[:3] == ["resourceType", "id", "meta"]
+    assert stored.content["note"] == given["note"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [{"resourceType": "Observation"}],
+        [{"id": "a"}],
+        [thing("../x")],
+        [thing("a" * 65)],
+        [thing(), thing()],
+        [{"resourceType": "observation; drop", "id": "a"}],
+    ],
+)
+async def test_what_has_no_identity_is_refused(database: Database, bad: list[Json]) -> None:
+    with pytest.raises(InvalidRequest):
+        async with database.transaction() as connection:
+            await put(connection, bad)
+
+
+async def test_a_deleted_resource_is_gone_but_its_versions_stay(database: Database) -> None:
+    async with database.transaction() as connection:
+        await put(connection, [thing()])
+        assert await remove(connection, [("Observation", "a"), ("Observation", "b")]) == 1
+        assert await remove(connection, [("Observation", "a")]) == 0
+    async with database.transaction() as connection:
+        with pytest.raises(ResourceDeleted):
+            await read(connection, "Observation", "a")
+        with pytest.raises(ResourceNotFound):
+            await read(connection, "Observation", "b")
+        with pytest.raises(ResourceNotFound):
+            await vread(connection, "Observation", "a", 7)
+        with pytest.raises(ResourceNotFound):
+            await history(connection, "Observation", "b")
+        with pytest.raises(ResourceDeleted):
+            await vread(connection, "Observation", "a", 2)
+        assert [each.deleted for each in await history(connection, "Observation", "a")] == [True, False]
+        (back,) = await put(connection, [thing()])
+        assert back.version == 3
+        await erase(connection, [("Observation", "a")])
+        with pytest.raises(ResourceNotFound):
+            await vread(connection, "Observation", "a", 1)
+
+
+async def test_writers_at_the_same_time_make_each_version_once(database: Database) -> None:
+    async def write(number: int) -> None:
+        async with database.transaction() as connection:
+            names = ("a", "b", "c") if number % 2 else ("c", "b", "a")
+            await put(connection, [thing(name, note=[{"text": str(number)}]) for name in names])
+
+    await asyncio.gather(*(write(number) for number in range(8)))
+    async with database.transaction() as connection:
+        for name in "abc":
+            versions = [each.version for each in await history(connection, "Observation", name)]
+            assert versions == list(range(8, 0, -1))
+
+
+async def test_references_inside_one_writing_become_literal(database: Database) -> None:
+    stored = await publish_sample(database)
+    report = next(each for each in stored if each.type == "DiagnosticReport")
+    assert "urn:uuid:" not in json.dumps([entry["reference"] for entry in report.content["result"]])
+    async with database.transaction() as connection:
+        for entry in report.content["result"]:
+            await read(connection, *entry["reference"].split("/"))
+        assert {each.type for each in await of_screening(connection, SCREENING, ("Provenance",))} == {"Provenance"}
+    assert next(each for each in stored if each.type == "Provenance").patient_identifier == f"{SYSTEM}|SAMPLE-0001"
+
+
+async def test_a_patient_s_results_come_newest_scan_first(database: Database) -> None:
+    await publish_sample(database)
+    older = replace(
+        samples.reported(),
+        screening_id="7f0e2c52-3c5b-5b1f-9a53-0d9c8f1c6a11",
+        acquisition=replace(samples.acquisition(), acquired_at="2019-01-02T10:00:00+00:00"),
+        study=replace(samples.identity(), study_instance_uid="1.2.3.4"),
+    )
+    await publish_sample(database, older, "22222222-2222-4222-8222-222222222222")
+    await publish_sample(database, samples.refused(), "33333333-3333-4333-8333-333333333333")
+    async with database.transaction() as connection:
+        found = await results_for_patient(connection, [("urn:other", "X"), (SYSTEM, "SAMPLE-0001")])
+        assert [each.effective.year for each in found if each.effective] == [2026, 2026, 2019]
+        refused = next(each for each in found if each.refused)
+        whole = next(each for each in found if not each.refused and each.study_uid != "1.2.3.4")
+        assert refused.summary.refusals[0].code == "level-not-in-view"
+        assert refused.category is None
+        assert whole.category == "low-bone-density-range"
+        assert whole.report_status == "preliminary"
+        assert [each.rule_id for each in whole.summary.recommendations] == ["low-range-dxa", "fracture-grade2"]
+        density = samples.density()
+        assert whole.summary.vbmd_mean_mg_cm3 == density.vbmd_mean_mg_cm3
+        assert whole.summary.fracture_suspected_at == ("L2",)
+        for other in ([(None, "SAMPLE-0001")], [("urn:other", "SAMPLE-0001")], [(SYSTEM, "SAMPLE-000")], []):
+            assert await results_for_patient(connection, other) == ()
+        (of_study,) = await results_of_study(connection, "1.2.3.4")
+        assert of_study.screening_id == "22222222-2222-4222-8222-222222222222"
+        facts = await facts_of(connection, whole.report_id)
+        assert facts is not None
+        assert facts["category"].value == "low-bone-density-range"
+        assert await facts_of(connection, refused.report_id) is None
+
+
+async def test_a_retracted_report_is_no_result_any_more(database: Database) -> None:
+    stored = await publish_sample(database)
+    report = next(each for each in stored if each.type == "DiagnosticReport").content
+    async with database.transaction() as connection:
+        await put(connection, [{**copy.deepcopy(report), "status": "entered-in-error"}])
+        assert await results_for_patient(connection, [(SYSTEM, "SAMPLE-0001")]) == ()
+        (kept,) = await results_for_patient(connection, [(SYSTEM, "SAMPLE-0001")], retracted=True)
+        assert (kept.report_status, kept.report_version) == ("entered-in-error", 2)
+        await put(connection, [{**copy.deepcopy(report), "status": "final"}])
+        (signed,) = await results_for_patient(connection, [(SYSTEM, "SAMPLE-0001")])
+        assert signed.report_status == "final"
+
+
+async def test_the_same_study_read_again_changes_nothing_but_the_screening(database: Database) -> None:
+    first = await publish_sample(database)
+    second = await publish_sample(database, screening_id="22222222-2222-4222-8222-222222222222")
+    assert [(each.id, each.version) for each in first] == [(each.id, each.version) for each in second]
+    async with database.transaction() as connection:
+        (found,) = await results_for_patient(connection, [(SYSTEM, "SAMPLE-0001")])
+    assert found.screening_id == "22222222-2222-4222-8222-222222222222"
+
+
+async def test_one_look_up_is_one_query_on_an_index(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = await connection.execute(
+            text(
+                "EXPLAIN SELECT 1 FROM result JOIN resource r ON r.type = 'DiagnosticReport' AND r.id = report_id "
+                "WHERE patient_value = 'x' AND patient_system = 'y' ORDER BY effective DESC NULLS LAST, report_id DESC"
+            )
+        )
+        lines = "\n".join(str(row[0]) for row in plan)
+    assert "ix_result_patient" in lines
+    assert "Sort" not in lines
+
+
+async def test_the_time_of_the_last_change_never_stands_still(database: Database) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    async with database.transaction() as connection:
+        (first,) = await put(connection, [thing()], at=at)
+        (second,) = await put(connection, [thing(status="final")], at=at)
+    assert second.last_updated > first.last_updated
