@@ -5,14 +5,9 @@ Files are named by counters and hashes: nothing a client sends ever becomes part
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import shutil
 import threading
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import Final
 
 from trabecula.config import Settings
 from trabecula.errors import (
@@ -23,20 +18,11 @@ from trabecula.errors import (
     UploadOutOfOrder,
 )
 from trabecula.patient import PatientContext
-from trabecula.work import records as work
-from trabecula.work.records import Submission
+from trabecula.work.records import ContentRef, Priority, Source, Submission
 from trabecula.work.staging import Staging
 from trabecula.work.submission import submission_of
 
 MAX_KEY_LENGTH: Final = 128
-
-
-class Digest(Protocol):
-    """The part of a hashlib object that is used here."""
-
-    def update(self, data: bytes, /) -> None: ...
-
-    def digest(self) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -48,6 +34,7 @@ class UploadHeader:
     total_bytes: int
     patient: PatientContext
     want_masks: bool
+    priority: Priority = Priority.ROUTINE
 
 
 @dataclass(frozen=True)
@@ -85,13 +72,13 @@ def check_header(header: UploadHeader, settings: Settings) -> None:
 class ReceivedStudy:
     """A whole study whose bytes are durable in the content store. Holds patient data; never logged."""
 
-    submission: work.Submission
-    instances: tuple[work.ContentRef, ...]
+    submission: Submission
+    instances: tuple[ContentRef, ...]
     patient: PatientContext
     want_masks: bool
 
 
-class StudyUpload:
+class Upload:
     """Streams one study's files into the content store. Its methods block on the disk: call them off the event loop,
     from one thread at a time except for :meth:`discard`."""
 
@@ -100,7 +87,7 @@ class StudyUpload:
         self.header = header
         self.received_bytes = 0
         self._staging = staging
-        self._files: list[work.ContentRef] = []
+        self._files: list[ContentRef] = []
         self._offset = 0
         self._ended = False
         self._lock = threading.Lock()
@@ -134,9 +121,7 @@ class StudyUpload:
             if chunk.sha256.hex() != self._files[-1].sha256:
                 raise UploadChecksumMismatch(instance_index=chunk.instance_index)
 
-    def finish(
-        self, *, priority: work.Priority = work.Priority.ROUTINE, source: work.Source = work.Source.GRPC
-    ) -> ReceivedStudy:
+    def finish(self, source: Source = Source.GRPC) -> ReceivedStudy:
         """The study, durable in the content store, once the client has sent its last piece.
 
         Raises:
@@ -159,10 +144,15 @@ class StudyUpload:
             header.patient,
             want_masks=header.want_masks,
             idempotency_key=header.idempotency_key,
-            priority=priority,
+            priority=header.priority,
             source=source,
         )
         return ReceivedStudy(submission, instances, header.patient, header.want_masks)
+
+    @property
+    def missing_bytes(self) -> int:
+        """What was announced and has not come; 0 once it is known that no more will."""
+        return 0 if self._ended else self.header.total_bytes - self.received_bytes
 
     def discard(self) -> None:
         """Delete what was staged; a write that is still under way (of a client that went away) ends first, and a later
@@ -170,101 +160,3 @@ class StudyUpload:
         with self._lock:
             self._ended = True
             self._staging.discard()
-
-
-class Upload:
-    """Writes one study's files. Its methods block on the disk: call them off the event loop, from one thread at a time
-    except for :meth:`discard`."""
-
-    def __init__(self, header: UploadHeader, folder: Path) -> None:
-        """Make the private folder for a header that was checked.
-
-        Args:
-            folder: must not exist yet.
-        """
-        folder.mkdir(mode=0o700, parents=True)
-        self.header = header
-        self.folder = folder
-        self._stream: BinaryIO | None = None
-        self._digest: Digest = hashlib.sha256()
-        self._offset = 0
-        self._hashes: list[bytes] = []
-        self._lock = threading.Lock()
-        self.received_bytes = 0
-
-    def write(self, chunk: UploadChunk) -> None:
-        """Take the next piece.
-
-        Raises:
-            UploadOutOfOrder: if it is not the next piece.
-            LimitExceeded: if more comes than was announced.
-            UploadChecksumMismatch: if a file is complete and its SHA-256 is another one.
-        """
-        with self._lock:
-            self._write(chunk)
-
-    def _write(self, chunk: UploadChunk) -> None:
-        if chunk.instance_index != len(self._hashes) or chunk.offset != self._offset:
-            raise UploadOutOfOrder(expected_instance_index=len(self._hashes), expected_offset=self._offset)
-        if chunk.instance_index >= self.header.expected_instances:
-            raise LimitExceeded(announced_instances=self.header.expected_instances)
-        if self.received_bytes + len(chunk.data) > self.header.total_bytes:
-            raise LimitExceeded(announced_bytes=self.header.total_bytes)
-        if self._stream is None:
-            self._stream = (self.folder / f"{chunk.instance_index:06d}").open("xb")
-        self._stream.write(chunk.data)
-        self._digest.update(chunk.data)
-        self._offset += len(chunk.data)
-        self.received_bytes += len(chunk.data)
-        if chunk.last:
-            self._end_file(chunk.sha256)
-
-    def _end_file(self, announced: bytes) -> None:
-        digest = self._digest.digest()
-        if announced != digest:
-            raise UploadChecksumMismatch(instance_index=len(self._hashes))
-        self._close()
-        self._hashes.append(digest)
-        self._digest = hashlib.sha256()
-        self._offset = 0
-
-    def finish(self) -> Submission:
-        """The submission, once the client has sent its last piece.
-
-        Raises:
-            UploadIncomplete: if less came than was announced.
-        """
-        header = self.header
-        if len(self._hashes) != header.expected_instances or self.received_bytes != header.total_bytes:
-            raise UploadIncomplete(
-                instances=len(self._hashes),
-                announced_instances=header.expected_instances,
-                bytes=self.received_bytes,
-                announced_bytes=header.total_bytes,
-            )
-        key = header.idempotency_key
-        return Submission(
-            key_hash=hashlib.sha256(key.encode()).hexdigest() if key else None,
-            fingerprint=self._fingerprint(),
-            instances=len(self._hashes),
-            total_bytes=self.received_bytes,
-        )
-
-    def discard(self) -> None:
-        """Delete what was stored; a write that is still under way (of a client that went away) ends first."""
-        with self._lock:
-            self._close()
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _fingerprint(self) -> str:
-        """SHA-256 over the files' hashes in any order, the patient context and the options."""
-        options = {"patient": dataclasses.asdict(self.header.patient), "want_masks": self.header.want_masks}
-        digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
-        for file_hash in sorted(self._hashes):
-            digest.update(file_hash)
-        return digest.hexdigest()
-
-    def _close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
