@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey, import_key
+from joserfc.jwk import ECKey, RSAKey
 
 from trabecula.errors import LastSigningKey, SigningKeyMissing, SigningKeyUnusable, UnknownSigningKey
 
@@ -83,13 +83,13 @@ def _read(path: Path) -> SigningKey:
     try:
         text = path.read_text(encoding="ascii")
         document: dict[str, Any] = json.loads(text) if path.suffix == ".json" else {}
-        kty = document.get("kty") or ("RSA" if _is_rsa(text) else "EC")
-        key = import_key(document or text, kty)
-        algorithm = SigningAlgorithm(document.get("alg") or ("ES384" if kty == "EC" else "RS384"))
+        rsa = document.get("kty") == "RSA" if document else _is_rsa(text)
+        key = RSAKey.import_key(document or text) if rsa else ECKey.import_key(document or text)
+        algorithm = SigningAlgorithm(document.get("alg") or ("RS384" if rsa else "ES384"))
         at = [_moment(document.get(member), made) for member in ("iat", "nbf")]
     except (JoseError, ValueError, TypeError, OverflowError) as error:
         raise SigningKeyUnusable(f"{type(error).__name__}", file=path.name) from None
-    if not isinstance(key, ECKey | RSAKey) or not key.is_private:
+    if not key.is_private:
         raise SigningKeyUnusable(file=path.name, why="not a private EC or RSA key")
     if (algorithm is SigningAlgorithm.ES384) != (isinstance(key, ECKey) and key.curve_name == "P-384"):
         raise SigningKeyUnusable(file=path.name, why="ES384 needs P-384, RS384 needs RSA")
@@ -129,11 +129,11 @@ def public_jwks(folder: Path | None) -> dict[str, Any]:
 def generate_key(folder: Path, algorithm: SigningAlgorithm, now: datetime, in_force_from: datetime) -> SigningKey:
     """Make a key and keep it, readable by its owner alone."""
     made = (
-        ECKey.generate_key("P-384", private=True, auto_kid=True)
+        ECKey.generate_key("P-384", private=True)
         if algorithm is SigningAlgorithm.ES384
-        else RSAKey.generate_key(RSA_BITS, private=True, auto_kid=True)
+        else RSAKey.generate_key(RSA_BITS, private=True)
     )
-    kid = str(made.kid)
+    kid = f"{now:%Y%m%d}-{made.thumbprint()[:16]}"
     times = {"iat": int(now.timestamp()), "nbf": int(in_force_from.timestamp())}
     document = {**made.as_dict(private=True), "kid": kid, "alg": algorithm.value, "use": "sig", **times}
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -40,6 +40,7 @@ class Setback(TrabeculaError):
         status: int | None = None,
         outcome: Json | None = None,
         retry_after_s: float | None = None,
+        resource_type: str | None = None,
     ) -> None:
         super().__init__("", reason=reason, status=status)
         self.verdict = verdict
@@ -49,6 +50,8 @@ class Setback(TrabeculaError):
         self.outcome = outcome
         """The server's OperationOutcome; may quote patient data, so it is kept in the database only."""
         self.retry_after_s = retry_after_s
+        self.resource_type = resource_type
+        """The one type that was being written, where it was one."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def reason_of(answer: Answer) -> str:
     return _PARKED.get(answer.status, "refused")
 
 
-def expect_ok(answer: Answer, now: datetime) -> Answer:
+def expect_ok(answer: Answer, now: datetime, resource_type: str | None = None) -> Answer:
     """The answer itself when it is a success.
 
     Raises:
@@ -127,7 +130,14 @@ def expect_ok(answer: Answer, now: datetime) -> Answer:
     if verdict is Verdict.OK:
         return answer
     wait = retry_after_s(answer.retry_after, now) if verdict is Verdict.RETRY else None
-    raise Setback(verdict, reason_of(answer), status=answer.status, outcome=answer.outcome, retry_after_s=wait)
+    raise Setback(
+        verdict,
+        reason_of(answer),
+        status=answer.status,
+        outcome=answer.outcome,
+        retry_after_s=wait,
+        resource_type=resource_type,
+    )
 
 
 def _says_unsupported(outcome: Json | None) -> bool:

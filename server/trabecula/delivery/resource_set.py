@@ -121,14 +121,29 @@ def merged(older: Sequence[Json], newer: Sequence[Json]) -> tuple[Json, ...]:
 
 def without_types(resources: Sequence[Json], types: frozenset[str]) -> tuple[Json, ...]:
     """The set without some types; what pointed at them names their identifier, or drops out where they have none."""
-    names = {key_of(each): _logical(each) for each in resources if each["resourceType"] in types}
+    away = [each for each in resources if each["resourceType"] in types]
+    kept = [each for each in resources if each["resourceType"] not in types]
+    return tuple(_without_targets(logical_references(each, away), away) for each in kept)
+
+
+def logical_references(resource: Json, away: Sequence[Json]) -> Json:
+    """The resource with references to ``away`` by their identifier."""
+    names = {key_of(each): _logical(each) for each in away}
 
     def name(reference: Json) -> Json:
         key = parse_literal(str(reference.get("reference", "")))
         return names.get(key, reference) if key else reference
 
-    kept = [each for each in resources if each["resourceType"] not in types]
-    return tuple(map_references(each, name) for each in kept) if names else tuple(kept)
+    named: Json = map_references(resource, name) if names else resource
+    return named
+
+
+def _without_targets(resource: Json, away: Sequence[Json]) -> Json:
+    """A Provenance does not speak of what is not there."""
+    if resource["resourceType"] != "Provenance" or not away:
+        return resource
+    targets = [each for each in resource.get("target", ()) if "reference" in each]
+    return {**resource, "target": targets or resource["target"]}
 
 
 def _logical(resource: Json) -> Json:
