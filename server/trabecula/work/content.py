@@ -53,8 +53,8 @@ class ContentStore(Protocol):
             Overloaded: when there is no room.
         """
 
-    async def exists(self, ref: ContentRef) -> bool:
-        """Whether it is there, in full length."""
+    async def missing(self, refs: Sequence[ContentRef]) -> tuple[ContentRef, ...]:
+        """Those that are not there in full length."""
 
     def read(self, ref: ContentRef, *, verify: bool = False) -> AsyncIterator[bytes]:
         """The bytes, in pieces.
@@ -76,8 +76,16 @@ class ContentStore(Protocol):
             ContentDamaged: if one has another length.
         """
 
-    async def delete(self, sha256: str) -> None:
-        """Forget an object; that it is not there is no error."""
+    async def delete_untouched(self, found: StoredObject) -> bool:
+        """Delete an object unless it was put again since it was listed; whether it was deleted."""
+
+    def clear_staging(self, untouched_s: float | None = None, *, dry_run: bool = False) -> int:
+        """Delete what killed processes had staged; the bytes freed. Blocks.
+
+        Args:
+            untouched_s: also what other machines staged, if nothing was written there for so long.
+            dry_run: only count.
+        """
 
     def objects(self) -> AsyncIterator[StoredObject]:
         """All of them, in no order."""
@@ -116,8 +124,8 @@ class FolderContent:
     async def put(self, content: bytes | Path) -> ContentRef:
         return await asyncio.to_thread(put_blocking, self, content)
 
-    async def exists(self, ref: ContentRef) -> bool:
-        return await asyncio.to_thread(self._has, ref)
+    async def missing(self, refs: Sequence[ContentRef]) -> tuple[ContentRef, ...]:
+        return await asyncio.to_thread(lambda: tuple(ref for ref in refs if not self._has(ref)))
 
     async def read(self, ref: ContentRef, *, verify: bool = False) -> AsyncIterator[bytes]:
         digest = hashlib.sha256()
@@ -139,8 +147,11 @@ class FolderContent:
     async def local_files(self, refs: Sequence[ContentRef]) -> AsyncIterator[tuple[Path, ...]]:
         yield await asyncio.to_thread(lambda: tuple(self._checked(ref) for ref in refs))
 
-    async def delete(self, sha256: str) -> None:
-        await asyncio.to_thread(lambda: self.path(sha256).unlink(missing_ok=True))
+    async def delete_untouched(self, found: StoredObject) -> bool:
+        return await asyncio.to_thread(self._delete_untouched, found)
+
+    def clear_staging(self, untouched_s: float | None = None, *, dry_run: bool = False) -> int:
+        return self.area.clear_leftovers(untouched_s, dry_run=dry_run)
 
     async def objects(self) -> AsyncIterator[StoredObject]:
         shards = await asyncio.to_thread(lambda: sorted(self.folder.glob("[0-9a-f][0-9a-f]")))
@@ -180,6 +191,16 @@ class FolderContent:
             if target.stat().st_size != ref.size_bytes:
                 return False
             os.utime(target)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _delete_untouched(self, found: StoredObject) -> bool:
+        path = self.path(found.ref.sha256)
+        try:
+            if _moment(path.stat()) != found.modified_at:
+                return False
+            path.unlink()
         except FileNotFoundError:
             return False
         return True
@@ -224,6 +245,9 @@ def _objects_in(shard: Path) -> list[StoredObject]:
             if _NAME.fullmatch(entry.name):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    moment = datetime.fromtimestamp(status.st_mtime, UTC)
-                    found.append(StoredObject(ContentRef(entry.name, status.st_size), moment))
+                    found.append(StoredObject(ContentRef(entry.name, status.st_size), _moment(status)))
     return found
+
+
+def _moment(status: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(status.st_mtime, UTC)

@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -162,18 +163,18 @@ class StagingArea:
                 os.close(self._lock_handle)
             self._folder = None
 
-    def clear_leftovers(self, *, own_host_only: bool = True, dry_run: bool = False) -> int:
+    def clear_leftovers(self, untouched_s: float | None = None, *, dry_run: bool = False) -> int:
         """Delete what processes that are no more had staged; the bytes freed.
 
         Args:
-            own_host_only: leave other machines' folders alone, whose locks a shared file system may not show.
+            untouched_s: None looks at this machine's folders only, for a shared file system may not show the locks of
+                others; a time also takes others' in which nothing was written for so long.
             dry_run: only count.
         """
         freed = 0
         for lock in sorted(self.root.glob(f"*{_LOCK_SUFFIX}")):
-            if own_host_only and not lock.name.startswith(_host()):
-                continue
-            freed += _clear(lock, dry_run=dry_run)
+            if lock.name.startswith(_host()) or (untouched_s is not None and _idle_s(lock) > untouched_s):
+                freed += _clear(lock, dry_run=dry_run)
         return freed
 
     def _open(self) -> Path:
@@ -196,6 +197,17 @@ class StagingArea:
 def _host() -> str:
     """Of this machine; a prefix of the folder's name."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12] + "-"
+
+
+def _idle_s(lock: Path) -> float:
+    """Time since anything was written in a process's folder."""
+    newest = 0.0
+    for path in (lock, *lock.with_suffix("").rglob("*")):
+        try:
+            newest = max(newest, path.lstat().st_mtime)
+        except FileNotFoundError:  # it is in use
+            return 0.0
+    return time.time() - newest
 
 
 def _clear(lock: Path, *, dry_run: bool) -> int:

@@ -55,7 +55,7 @@ async def test_the_same_bytes_are_kept_once_and_count_as_put_now(content: Folder
 async def test_a_cut_object_is_mended_by_putting_it_again(content: FolderContent) -> None:
     ref = await content.put(b"whole object")
     content.path(ref.sha256).write_bytes(b"whole")
-    assert not await content.exists(ref)
+    assert await content.missing([ref]) == (ref,)
     with pytest.raises(ContentDamaged):
         await read_all(content, ref)
     await content.put(b"whole object")
@@ -70,11 +70,21 @@ async def test_changed_bytes_are_noticed_when_asked_to(content: FolderContent) -
         await read_all(content, ref, verify=True)
 
 
+async def test_what_was_put_again_since_it_was_listed_is_not_deleted(content: FolderContent) -> None:
+    ref = await content.put(b"old")
+    os.utime(content.path(ref.sha256), (1, 1))
+    (found,) = [each async for each in content.objects()]
+    await content.put(b"old")
+    assert not await content.delete_untouched(found)
+    assert await content.missing([ref]) == ()
+
+
 async def test_what_is_deleted_is_missing(content: FolderContent) -> None:
     ref = await content.put(b"gone")
-    await content.delete(ref.sha256)
-    await content.delete(ref.sha256)
-    assert not await content.exists(ref)
+    (found,) = [each async for each in content.objects()]
+    assert await content.delete_untouched(found)
+    assert not await content.delete_untouched(found)
+    assert await content.missing([ref]) == (ref,)
     with pytest.raises(ContentMissing):
         await read_all(content, ref)
     with pytest.raises(ContentMissing):
@@ -164,6 +174,17 @@ def test_what_a_killed_process_staged_is_cleared_and_a_live_one_is_left_alone(co
     ref = live.end_file()
     assert live.commit() == (ref,)
     assert len(files_below(content.folder)) == 1
+
+
+def test_another_machines_leftovers_are_cleared_only_when_nothing_was_written_for_long(
+    content: FolderContent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run([sys.executable, "-c", CRASH, str(content.folder)], check=False)
+    monkeypatch.setattr(staging_module.socket, "gethostname", lambda: "another-machine")
+    assert content.clear_staging() == 0
+    assert content.clear_staging(3600.0) == 0
+    time.sleep(0.05)
+    assert content.clear_staging(0.04) == 1500
 
 
 async def test_a_closed_area_leaves_no_folder(content: FolderContent) -> None:
