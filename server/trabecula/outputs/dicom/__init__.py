@@ -1,0 +1,1 @@
+"""DICOM results of a screening: Segmentation, Comprehensive 3D SR, encapsulated PDF, Secondary Capture picture."""
