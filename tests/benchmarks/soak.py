@@ -1,0 +1,268 @@
+"""An hour of steady load: whether memory, handles and threads stay where they are.
+
+    make soak        (PYTHONPATH=tests/faults python tests/benchmarks/soak.py --out docs/benchmarks [--minutes 60])
+
+The verdict is by slope: Theil and Sen's median of all pairwise slopes after the warm-up, against a stated limit. Writes
+``soak.json``, ``soak.md`` and ``soak.svg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+from fault_invariants import Verdict, check_jobs, check_transitions, is_quiet
+from fault_postgres import Cluster
+from fault_service import Service
+from fault_studies import Kind, originals
+from open_loop import Call, Sample, Sampler, Traffic, drive, latencies
+
+SEED = 11
+MIXTURE = {Kind.REPORT: 0.25, Kind.REFUSE: 0.65, Kind.BROKEN: 0.10}
+SUBMITS_PER_S = 0.25
+READS_PER_S = 1.0
+SAMPLE_EVERY_S = 5.0
+WARM_UP_SHARE = 0.25
+LIMITS = {"rss_mib": 8.0, "handles": 2.0, "threads": 1.0}
+"""Largest rise per hour that still counts as flat. 8 MiB an hour fills a GiB in five days, less than the time between
+two releases of most hospitals' patches; a leak of one small study's bytes per study would be 600 MiB an hour."""
+UNITS = {"rss_mib": "MiB", "handles": "file descriptors", "threads": "threads"}
+
+
+class Growth:
+    """What grows because it is kept: the database and the content, with the number of studies."""
+
+    def __init__(self, cluster: Cluster, content: Path) -> None:
+        self.rows: list[tuple[float, int, int, int]] = []
+        """Moment, studies, bytes of the database, bytes of the content."""
+        self._cluster = cluster
+        self._content = content
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(30.0):
+            (studies, size) = self._cluster.rows(
+                "SELECT (SELECT count(*) FROM screening), pg_database_size(current_database())"
+            )[0]
+            content = sum(path.stat().st_size for path in self._content.rglob("*") if len(path.name) == 64)
+            self.rows.append((time.monotonic(), studies, size, content))
+
+
+def slope_per_hour(moments_s: Sequence[float], values: Sequence[float]) -> tuple[float, float, float]:
+    """Theil and Sen's slope, with the ends of its 95 % interval, per hour."""
+    from scipy.stats import theilslopes
+
+    slope, _, low, high = theilslopes(values, moments_s)
+    return slope * 3600, low * 3600, high * 3600
+
+
+def judge(samples: Sequence[Sample], started: float, length_s: float) -> dict[str, dict[str, Any]]:
+    """Slope of each quantity of each process after the warm-up, and whether it is flat."""
+    table: dict[str, dict[str, Any]] = {}
+    kept = [sample for sample in samples if sample.at_s - started > WARM_UP_SHARE * length_s]
+    for name in sorted({sample.name for sample in kept}):
+        some = [sample for sample in kept if sample.name == name]
+        if len(some) < 10:
+            continue
+        moments = [sample.at_s for sample in some]
+        table[name] = {}
+        for quantity, limit in LIMITS.items():
+            values = [float(getattr(sample, quantity)) for sample in some]
+            slope, low, high = slope_per_hour(moments, values)
+            table[name][quantity] = {
+                "median": round(sorted(values)[len(values) // 2], 1),
+                "peak": round(max(values), 1),
+                "slope_per_hour": round(slope, 2),
+                "interval": [round(low, 2), round(high, 2)],
+                "limit_per_hour": limit,
+                "flat": slope <= limit,
+            }
+    return table
+
+
+def per_study(rows: Sequence[tuple[float, int, int, int]], column: int) -> float:
+    """Bytes that one more study adds."""
+    from scipy.stats import theilslopes
+
+    studies = [row[1] for row in rows]
+    if len(set(studies)) < 2:
+        return 0.0
+    return float(theilslopes([row[column] for row in rows], studies)[0])
+
+
+def in_thirds(calls: Sequence[Call], started: float, length_s: float) -> list[dict[str, dict[str, float]]]:
+    """Latencies of the first, second and last third of the time."""
+    return [
+        latencies([call for call in calls if part <= 3 * (call.due_s - started) / length_s < part + 1])
+        for part in range(3)
+    ]
+
+
+def page(result: dict[str, Any]) -> str:
+    lines = [
+        "# Soak",
+        "",
+        f"Made by `make soak` (`tests/benchmarks/soak.py`) on {result['machine']}: {result['minutes']:g} minutes, "
+        f"{result['submits_per_s']:g} studies/s ({result['studies']} in all: {result['ended']}), "
+        f"{READS_PER_S:g} reads/s, a sample every {SAMPLE_EVERY_S:g} s. {result['note']}",
+        "",
+        f"Flat: Theil and Sen's slope after the first {WARM_UP_SHARE:.0%} is at most "
+        + ", ".join(f"{limit:g} {UNITS[name]}" for name, limit in LIMITS.items())
+        + " per hour.",
+        "",
+        "| process | quantity | median | peak | slope per hour (95 %) | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, quantities in result["verdict"].items():
+        for quantity, row in quantities.items():
+            low, high = row["interval"]
+            verdict = "flat" if row["flat"] else "RISES"
+            lines.append(
+                f"| {name} | {UNITS[quantity]} | {row['median']:g} | {row['peak']:g} "
+                f"| {row['slope_per_hour']:+.2f} ({low:+.2f} .. {high:+.2f}) | {verdict} |"
+            )
+    lines += [
+        "",
+        "PostgreSQL is the sum over its processes, shared memory counted once. What is kept grows with the studies, as "
+        f"it must: {result['database_bytes_per_study'] / 1024:.1f} KiB of database and "
+        f"{result['content_bytes_per_study'] / 1024:.0f} KiB of content for each.",
+        "",
+        "| RPC, p50 / p99 ms (calls) | first third | second | last |",
+        "|---|---|---|---|",
+    ]
+    for rpc in result["latency_thirds"][0]:
+        cells = [
+            f"{third[rpc]['p50_ms']} / {third[rpc]['p99_ms']} ({third[rpc]['calls']})" if rpc in third else "-"
+            for third in result["latency_thirds"]
+        ]
+        lines.append(f"| {rpc} | {' | '.join(cells)} |")
+    failed = sum(row["failed"] for third in result["latency_thirds"] for row in third.values())
+    lines += [
+        "",
+        f"Calls that failed: {failed}. Breaches of the invariants of docs/benchmarks/faults.md: {result['breaches']}.",
+        "",
+        "![Memory, handles and threads over the run](soak.svg)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def picture(samples: Sequence[Sample], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "trabecula"
+    import matplotlib.pyplot as plt
+
+    figure, rows = plt.subplots(3, 1, figsize=(9, 7), sharex=True, constrained_layout=True)
+    zero = samples[0].at_s
+    for axes, quantity in zip(rows, LIMITS, strict=True):
+        for name in sorted({sample.name for sample in samples}):
+            some = [sample for sample in samples if sample.name == name]
+            minutes = [(sample.at_s - zero) / 60 for sample in some]
+            axes.plot(minutes, [getattr(sample, quantity) for sample in some], label=name, lw=1)
+        axes.set_ylabel(UNITS[quantity])
+        axes.set_ylim(bottom=0)
+    rows[0].legend(fontsize=7, ncol=2)
+    rows[-1].set_xlabel("minutes")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def run(
+    folder: Path, minutes: float, submits_per_s: float, note: str, keep: Callable[[Sampler], None]
+) -> dict[str, Any]:
+    length_s = minutes * 60
+    cluster = Cluster(folder / "postgres")
+    cluster.create()
+    service = Service(folder / "service", cluster.url, {"inference_threads": 1}, workers=1)
+    rng = random.Random(SEED)
+    try:
+        service.start()
+        sampler = Sampler(service, SAMPLE_EVERY_S, cluster.processes)
+        sampler.start()
+        growth = Growth(cluster, service.state_dir / "content")
+        traffic = Traffic(service.address, originals(folder / "originals"), rng, dict(MIXTURE))
+        started = time.monotonic()
+        asyncio.run(drive(traffic, length_s, submits_per_s, READS_PER_S))
+        while not is_quiet(cluster):
+            time.sleep(0.5)
+        sampler.stop()
+        growth.stop()
+        keep(sampler)
+        verdict = Verdict()
+        check_transitions(cluster, verdict)
+        check_jobs(cluster, verdict)
+        ended = cluster.rows("SELECT state, count(*) FROM screening GROUP BY state ORDER BY state")
+        service.stop()
+    finally:
+        service.kill()
+        cluster.stop()
+    return {
+        "machine": machine(),
+        "minutes": minutes,
+        "submits_per_s": submits_per_s,
+        "note": note,
+        "studies": sum(number for _, number in ended),
+        "ended": ", ".join(f"{number} {state}" for state, number in ended),
+        "verdict": judge(sampler.samples, started, length_s),
+        "database_bytes_per_study": round(per_study(growth.rows, 2)),
+        "content_bytes_per_study": round(per_study(growth.rows, 3)),
+        "latency_thirds": in_thirds(traffic.calls, started, length_s),
+        "breaches": len(verdict.breaches),
+        "samples": [
+            [round(s.at_s - started, 1), s.name, round(s.rss_mib, 1), s.handles, s.threads, round(s.cpu_s, 1)]
+            for s in sampler.samples[:: max(1, len(sampler.samples) // 2000)]
+        ],
+    }
+
+
+def machine() -> str:
+    memory_gib = psutil.virtual_memory().total / 2**30
+    return f"{psutil.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} {platform.machine()}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="folder for soak.json, soak.md and soak.svg")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--submits-per-s", type=float, default=SUBMITS_PER_S)
+    parser.add_argument("--note", default="", help="said on the page, for instance that other work ran beside it")
+    given = parser.parse_args()
+    out = given.out
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+
+    def keep(sampler: Sampler) -> None:
+        if out is not None:
+            picture(sampler.samples, out / "soak.svg")
+
+    with tempfile.TemporaryDirectory(prefix="trabecula-soak-") as temporary:
+        Path(temporary).chmod(0o755)
+        result = run(Path(temporary), given.minutes, given.submits_per_s, given.note, keep)
+    if out is not None:
+        (out / "soak.json").write_text(json.dumps(result) + "\n")
+        (out / "soak.md").write_text(page(result))
+    print(page(result))
+    rises = [f"{name}: {q}" for name, some in result["verdict"].items() for q, row in some.items() if not row["flat"]]
+    print("; ".join(rises) or "flat", file=sys.stderr)
+    return 1 if rises or result["breaches"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
