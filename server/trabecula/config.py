@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 from os import environ
 from pathlib import Path
 from typing import Final, Literal, get_type_hints
 
 from trabecula import assets
 from trabecula.errors import ConfigurationError
+
+
+class Role(StrEnum):
+    """What one process does."""
+
+    ALL = "all"
+    API = "api"
+    """Takes studies in and answers; loads no models."""
+    WORKER = "worker"
+    """Works on studies, and on the jobs of the other queues; listens to nothing but its metrics."""
+
 
 PREFIX: Final = "TRABECULA_"
 MIB: Final = 1024 * 1024
@@ -26,6 +38,9 @@ class Settings:
     ``TRABECULA_SERVICE_HOST`` by itself beside a Service of that name.
     """
 
+    role: Role = Role.ALL
+    """``all``, or ``api`` and ``worker`` in processes of their own, as many as are wanted, that share database and
+    content store."""
     listen: str = "127.0.0.1:50051"
     """host:port of the gRPC service; port 0 takes a free one."""
     metrics_listen: str | None = None
@@ -67,8 +82,15 @@ class Settings:
     """Studies worked on at the same time, each in a process of its own."""
     worker_kind: Literal["process", "thread"] = "process"
     """``thread`` works inside the service's process: less memory, no shelter from a crash."""
-    queue_capacity: int = 16
-    """Studies that may wait or be uploading beside those running."""
+    max_attempts: int = 3
+    """How often a study may take its worker down with it before it is a dead letter."""
+    heartbeat_s: float = 5.0
+    """How often a worker tells the database that it lives."""
+    stalled_after_s: float = 30.0
+    """A worker whose heartbeat stands still for so long is given up: another one takes its studies."""
+    queue_capacity: int = 64
+    """Studies that may wait or be uploading, over all processes, when a routine one comes; archive work may take half
+    of it, urgent work a quarter more."""
     max_concurrent_uploads: int = 4
     max_study_bytes: int = 4096 * MIB
     max_instances: int = 20_000
@@ -76,9 +98,15 @@ class Settings:
     upload_idle_timeout_s: float = 30.0
     screening_timeout_s: float = 600.0
     drain_timeout_s: float = 30.0
-    """How long running studies may go on after SIGTERM."""
-    retention_s: float = 7 * 24 * 3600.0
-    """How long results are kept after the end of a screening."""
+    """How long running studies may go on after SIGTERM; then they are put back for another worker."""
+    pixel_retention_s: float = 7 * 24 * 3600.0
+    """How long images and patient context are kept after a screening has ended and its results are delivered."""
+    result_retention_s: float | None = None
+    """How long results are kept after a screening has ended and its results are delivered; None keeps them."""
+    content_grace_s: float = 24 * 3600.0
+    """How long bytes that no screening names are kept; longer than any upload takes."""
+    job_retention_s: float = 7 * 24 * 3600.0
+    """How long finished jobs of the queue are kept."""
     level_profile: str = "cn-2024"
     """Rules by which densities are read at each level: ``cn-2024``, ``acr``, or the path of a site's own TOML file."""
     calibration_file: Path | None = None
@@ -188,6 +216,8 @@ _POSITIVE: Final = (
     "inference_threads",
     "inference_max_voxels",
     "workers",
+    "max_attempts",
+    "heartbeat_s",
     "queue_capacity",
     "max_concurrent_uploads",
     "max_study_bytes",
@@ -208,6 +238,8 @@ def _check(settings: Settings) -> None:
             raise ConfigurationError(setting=PREFIX + name.upper(), must_be="positive")
     if any(Path(name).name != name for name in bundle_names(settings)):
         raise ConfigurationError(setting=PREFIX + "SEGMENTATION_MODELS", must_be="names of folders")
+    if settings.stalled_after_s < 2 * settings.heartbeat_s:
+        raise ConfigurationError(setting=PREFIX + "STALLED_AFTER_S", must_be="at least two heartbeats")
     if settings.max_message_bytes < MIB:
         raise ConfigurationError(setting=PREFIX + "MAX_MESSAGE_BYTES", at_least=MIB)
     if (settings.tls_certificate_file is None) != (settings.tls_key_file is None):

@@ -22,7 +22,7 @@ def test_values_are_read_as_the_type_of_their_field() -> None:
             "TRABECULA_REFLECTION": "true",
             "TRABECULA_WORKERS": "3",
             "TRABECULA_STATE_DIR": "/var/lib/trabecula",
-            "TRABECULA_RETENTION_S": "60",
+            "TRABECULA_PIXEL_RETENTION_S": "60",
             "TRABECULA_TLS_CERTIFICATE_FILE": "c.pem",
             "TRABECULA_TLS_KEY_FILE": "k.pem",
         }
@@ -31,7 +31,7 @@ def test_values_are_read_as_the_type_of_their_field() -> None:
     assert settings.reflection is True
     assert settings.workers == 3
     assert settings.state_dir == Path("/var/lib/trabecula")
-    assert settings.retention_s == 60.0
+    assert settings.pixel_retention_s == 60.0
     assert settings.tls_key_file == Path("k.pem")
 
 

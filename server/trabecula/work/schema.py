@@ -77,6 +77,8 @@ screening = Table(
     CheckConstraint("(state = 'failed') = (failure_code IS NOT NULL)", name="failure"),
     Index("ix_screening_newest", text("submitted_at DESC"), text("id DESC")),
     Index("ix_screening_open", "state", postgresql_where=text("state IN ('queued', 'running')")),
+    # For retention: what has ended and still has its pixels.
+    Index("ix_screening_pixels", "ended_at", postgresql_where=text("pixels_deleted_at IS NULL")),
 )
 """One row for each accepted study."""
 

@@ -101,6 +101,9 @@ def _screening() -> None:
     )
     op.create_index("ix_screening_newest", "screening", [sa.text("submitted_at DESC"), sa.text("id DESC")])
     op.create_index(
+        "ix_screening_pixels", "screening", ["ended_at"], postgresql_where=sa.text("pixels_deleted_at IS NULL")
+    )
+    op.create_index(
         "ix_screening_open", "screening", ["state"], postgresql_where=sa.text("state IN ('queued', 'running')")
     )
 
