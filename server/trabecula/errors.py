@@ -246,6 +246,13 @@ class AlreadyEnded(TrabeculaError):
     remedy = "Submit the study again if another result is wanted."
 
 
+class TooManyAttempts(TrabeculaError):
+    """Too many attempts failed."""
+
+    code = "too-many-attempts"
+    remedy = "Wait, then try again."
+
+
 class InvalidStep(TrabeculaError):
     """That step cannot be taken from here."""
 
@@ -523,3 +530,17 @@ class LastSigningKey(InputError):
 
     code = "last-signing-key"
     remedy = "Make another one first with `trabecula keys generate`."
+
+
+class ClientsFileError(TrabeculaError):
+    """The file of CDS Hooks clients cannot be used."""
+
+    code = "clients-file-unusable"
+    remedy = "Mend the entry named here; docs/cds-hooks.md shows the form."
+
+
+class ChartUnavailable(TrabeculaError):
+    """Data that the answer needs is neither in the prefetch nor readable from the EHR."""
+
+    code = "chart-unavailable"
+    remedy = "Send the prefetch that discovery asks for, or a FHIR server and a token that allow to read it."

@@ -24,21 +24,29 @@ for (const name of ["profiles-types", "profiles-resources"]) {
   core.indexStructureDefinitionBundle(readJson(`fhir/r4/${name}.json`));
 }
 core.indexSearchParameterBundle(readJson("fhir/r4/search-parameters.json"));
-const profiles = require("./profiles.cjs").load(value("profiles"));
+const { errors, load } = require("./profiles.cjs");
+const profiles = load(value("profiles"));
 const codes = option("no-codes") ? undefined : new Fhir();
 
 function refuse(text, expression) {
   throw new core.OperationOutcomeError(core.badRequest(text, expression));
 }
 
+function hold(resource, profile) {
+  const issue = errors(resource, profile).filter((i) => ["error", "fatal"].includes(i.severity));
+  if (issue.length) {
+    throw new core.OperationOutcomeError({ resourceType: "OperationOutcome", issue });
+  }
+}
+
 function check(resource) {
-  core.validateResource(resource);
+  hold(resource);
   for (const url of resource.meta?.profile ?? []) {
     const profile = profiles.get(url.split("|")[0]);
     if (!profile) {
       refuse(`Unknown profile ${url}`, "meta.profile");
     }
-    core.validateResource(resource, { profile });
+    hold(resource, profile);
   }
   const wrong = codes?.validate(resource, { errorOnUnexpected: true }).messages.filter((m) => ["error", "fatal"].includes(m.severity));
   if (wrong?.length) {

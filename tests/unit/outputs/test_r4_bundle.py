@@ -27,6 +27,7 @@ from trabecula.report import ReportStatus, ScreeningReport
 
 Json = dict[str, Any]
 REPORTS = samples.all_reports()
+DCM = "http://dicom.nema.org/resources/ontology/DCM"
 BASE = "https://trabecula.example/fhir"
 AI_LABEL = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
@@ -61,6 +62,10 @@ def component(resource: Json, metric: Metric) -> Json:
     return only
 
 
+def url(resource: Json) -> str:
+    return f"{resource['resourceType']}/{resource['id']}"
+
+
 def walk(value: Any) -> list[Any]:
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [value, *(found for child in children for found in walk(child))]
@@ -75,17 +80,18 @@ def test_every_entry_is_an_idempotent_put_under_its_own_id(name: str) -> None:
     for entry in bundle["entry"]:
         resource = entry["resource"]
         assert entry["request"] == {"method": "PUT", "url": f"{resource['resourceType']}/{resource['id']}"}
-        assert entry["fullUrl"] == f"urn:uuid:{resource['id']}"
+        assert entry["fullUrl"] == f"{BASE}/{entry['request']['url']}"
 
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_reference_inside_the_bundle_has_its_target(name: str) -> None:
     bundle = to_bundle(REPORTS[name])
-    kinds = {entry["fullUrl"]: entry["resource"]["resourceType"] for entry in bundle["entry"]}
+    urls = {entry["request"]["url"] for entry in bundle["entry"]}
     references = [v for v in walk(bundle) if isinstance(v, dict) and "reference" in v]
     assert references
     for found in references:
-        assert kinds[found["reference"]] == found["type"]
+        assert found["reference"] in urls
+        assert found["reference"].split("/")[0] == found["type"]
 
 
 def test_the_same_report_gives_the_same_bundle_and_another_screening_other_ids() -> None:
@@ -117,10 +123,8 @@ def test_nothing_is_final_and_all_is_labelled_as_machine_made(name: str) -> None
         assert order["meta"]["security"] == [AI_LABEL]
     provenance = one(report, "Provenance")
     assert provenance["reason"] == [{"coding": [AI_LABEL]}]
-    made = {e["fullUrl"] for e in to_bundle(report)["entry"]}
-    origin = {
-        f"urn:uuid:{r['id']}" for kind in ("Device", "ImagingStudy", "Provenance") for r in resources(report, kind)
-    }
+    made = {e["request"]["url"] for e in to_bundle(report)["entry"]}
+    origin = {url(r) for kind in ("Device", "ImagingStudy", "Provenance") for r in resources(report, kind)}
     assert {target["reference"] for target in provenance["target"]} == made - origin
 
 
@@ -158,7 +162,7 @@ def test_an_excluded_vertebra_says_why_and_is_not_in_the_mean() -> None:
     assert component(l2, Metric.FRACTURE_SUSPECTED)["valueBoolean"] is True
     mean = observation(report, Metric.VBMD_MEAN)
     sources = {source["reference"] for source in mean["derivedFrom"]}
-    used = {f"urn:uuid:{observation(report, Metric.VBMD, level)['id']}" for level in samples.LEVELS[:3]}
+    used = {url(observation(report, Metric.VBMD, level)) for level in samples.LEVELS[:3]}
     assert sources == used
 
 
@@ -235,13 +239,12 @@ def test_dxa_is_proposed_only_when_a_rule_says_so() -> None:
 def test_report_binds_results_risk_and_study() -> None:
     report = samples.reported()
     summary = one(report, "DiagnosticReport")
-    assert {r["reference"] for r in summary["result"]} == {
-        f"urn:uuid:{r['id']}" for r in resources(report, "Observation")
-    }
-    assert summary["extension"][0]["valueReference"]["reference"] == f"urn:uuid:{one(report, 'RiskAssessment')['id']}"
+    assert {r["reference"] for r in summary["result"]} == {url(r) for r in resources(report, "Observation")}
+    assert summary["extension"][0]["valueReference"]["reference"] == url(one(report, "RiskAssessment"))
     assert summary["code"]["coding"][0]["code"] == "95925-4"
     assert "Preliminary result of a machine" in summary["conclusion"]
     assert one(report, "ImagingStudy")["identifier"][0] == {
+        "type": {"coding": [{"system": DCM, "code": "110180", "display": "Study Instance UID"}]},
         "system": "urn:dicom:uid",
         "value": f"urn:oid:{samples.STUDY_UID}",
     }

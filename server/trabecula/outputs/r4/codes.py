@@ -31,7 +31,19 @@ REPORT_RISK_EXTENSION: Final = "http://hl7.org/fhir/StructureDefinition/diagnost
 RISK_PROBABILITY: Final = "http://terminology.hl7.org/CodeSystem/risk-probability"
 PARTICIPANT_TYPE: Final = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 DATA_OPERATION: Final = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
-AI_DEVICE_TYPE: Final = "http://hl7.org/fhir/uv/aitransparency/CodeSystem/AIdeviceTypeCS"
+AI_GUIDE: Final = "http://hl7.org/fhir/uv/aitransparency"
+AI_DEVICE_TYPE: Final = f"{AI_GUIDE}/CodeSystem/AIdeviceTypeCS"
+AI_INPUTS: Final = f"{AI_GUIDE}/CodeSystem/AIinputsCS"
+AI_KIND_EXTENSION: Final = f"{AI_GUIDE}/StructureDefinition/aitransparency.AIKind"
+MODEL_CARD_EXTENSION: Final = f"{AI_GUIDE}/StructureDefinition/aitransparency.modelCardDescription"
+EU_PRIORITY_CATEGORY: Final = "http://hl7.eu/fhir/health-data-api/CodeSystem/eehrxf-document-priority-category-cs"
+AUDIT_TYPE: Final = "http://terminology.hl7.org/CodeSystem/audit-event-type"
+AUDIT_ENTITY_TYPE: Final = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
+BALP_ENTITY_TYPE: Final = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
+OBJECT_ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
+INTERACTION: Final = "http://hl7.org/fhir/restful-interaction"
+PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+SOURCE_TYPE: Final = "http://terminology.hl7.org/CodeSystem/security-source-type"
 
 
 class ProjectSystem(StrEnum):
@@ -47,6 +59,38 @@ class ProjectSystem(StrEnum):
     NOTICE = "ct-screening-notice"
     ACTION = "ct-bone-action"
     FACT = "ct-bone-fact"
+    PROGRAMME = "ct-bone-programme"
+
+
+class ProgrammeState(StrEnum):
+    """Where a person stands in the programme that follows a proposal of DXA."""
+
+    PROPOSED = "proposed"
+    CONTACTED = "contacted"
+    BOOKED = "booked"
+    DONE = "done"
+    DECLINED = "declined"
+    CLOSED = "closed"
+
+
+PROGRAMME_DISPLAY: Final[dict[ProgrammeState, str]] = {
+    ProgrammeState.PROPOSED: "DXA proposed",
+    ProgrammeState.CONTACTED: "Person contacted",
+    ProgrammeState.BOOKED: "DXA booked",
+    ProgrammeState.DONE: "DXA done",
+    ProgrammeState.DECLINED: "Person declined",
+    ProgrammeState.CLOSED: "Closed without DXA",
+}
+
+TASK_STATUS: Final[dict[ProgrammeState, str]] = {
+    ProgrammeState.PROPOSED: "requested",
+    ProgrammeState.CONTACTED: "received",
+    ProgrammeState.BOOKED: "in-progress",
+    ProgrammeState.DONE: "completed",
+    ProgrammeState.DECLINED: "rejected",
+    ProgrammeState.CLOSED: "cancelled",
+}
+"""Task.status beside each state; the state itself is Task.businessStatus."""
 
 
 class Metric(StrEnum):
@@ -178,6 +222,48 @@ STANDARD_CODES: Final[dict[Metric, tuple[str, str, str]]] = {
 }
 """A standard coding that may stand beside the project's own."""
 
+METRIC_UNITS: Final[dict[Metric, Unit]] = {
+    **dict.fromkeys((Metric.VBMD, Metric.VBMD_MEAN, Metric.LUMBAR_EQUIVALENT, Metric.UNCERTAINTY), DENSITY_UNIT),
+    **dict.fromkeys(
+        (
+            Metric.HU_MEAN,
+            Metric.HU_SD,
+            Metric.MUSCLE_ATTENUATION,
+            Metric.PARASPINAL_ATTENUATION,
+            Metric.LEAN_ATTENUATION,
+            Metric.SHELL_ATTENUATION,
+        ),
+        HU_UNIT,
+    ),
+    **dict.fromkeys(
+        (
+            Metric.MUSCLE_AREA,
+            Metric.PARASPINAL_AREA,
+            Metric.IMAT_AREA,
+            Metric.SAT_AREA,
+            Metric.VAT_AREA,
+            Metric.FAT_BY_SHARE,
+            Metric.MISSING_AREA,
+        ),
+        AREA_UNIT,
+    ),
+    **dict.fromkeys((Metric.MUSCLE_INDEX, Metric.PARASPINAL_INDEX), INDEX_UNIT),
+    **dict.fromkeys(
+        (
+            Metric.HEIGHT_ANTERIOR,
+            Metric.HEIGHT_MIDDLE,
+            Metric.HEIGHT_POSTERIOR,
+            Metric.HEIGHT_UNCERTAINTY,
+            Metric.SHELL_THICKNESS,
+        ),
+        LENGTH_UNIT,
+    ),
+    **dict.fromkeys((Metric.VAT_SAT_RATIO, Metric.HEIGHT_LOSS), RATIO_UNIT),
+    **dict.fromkeys((Metric.LEVEL_CONFIDENCE, Metric.SECOND_READER, Metric.SECOND_READER_CUTOFF), PROBABILITY_UNIT),
+    Metric.ROI_VOLUME: VOLUME_UNIT,
+}
+"""The one unit in which each metric that has a unit is given."""
+
 INTERPRETATIONS: Final[dict[Category, tuple[str, str]]] = {
     Category.SEVERE_RANGE_SUSPECTED: ("L", "Low"),
     Category.OSTEOPOROSIS_RANGE: ("L", "Low"),
@@ -225,11 +311,28 @@ REPORT_CODE: Final = concept(
 DXA_ORDER: Final = concept(
     coding(LOINC, "83012-5", "DXA Skeletal system.axial Views for bone density"), text="DXA of the axial skeleton"
 )
+IMAGING_REPORT: Final = concept(coding(LOINC, "85430-7", "Diagnostic imaging report"))
+EU_MEDICAL_IMAGING: Final = concept(coding(EU_PRIORITY_CATEGORY, "Medical-Imaging"))
 IMAGING_ORDER: Final = concept(coding(SCT, "363679005", "Imaging"))
 CT_MODALITY: Final = coding(DCM, "CT", "Computed Tomography")
 AI_DEVICE: Final = concept(coding(AI_DEVICE_TYPE, "Artificial-Intelligence", "All kinds of Artificial Intelligence"))
+AI_ROLE: Final = AI_DEVICE
+AI_KINDS: Final = (
+    concept(coding(AI_DEVICE_TYPE, "Deep-Learning-Models", "Deep Learning Models")),
+    concept(coding(AI_DEVICE_TYPE, "Deterministic-AI", "Deterministic AI")),
+    concept(coding(AI_DEVICE_TYPE, "Medical-Image-Analysis", "Medical Image Analysis")),
+    concept(coding(AI_DEVICE_TYPE, "AI-for-Medical-Imaging-Data", "AI for Medical Imaging Data")),
+)
+MODEL_CARD: Final = concept(coding(AI_INPUTS, "AIModelCard", "AI Model-Card"))
+MODEL_CARD_MARKDOWN: Final = concept(coding(AI_INPUTS, "AIModelCardMarkdownFormat", "Markdown Format"))
+UNKNOWN_EXTENSION: Final[Json] = {"url": DATA_ABSENT_EXTENSION, "valueCode": "unknown"}
+STUDY_UID_TYPE: Final = concept(coding(DCM, "110180", "Study Instance UID"))
+ACCESSION_TYPE: Final = concept(coding(IDENTIFIER_TYPE, "ACSN", "Accession ID"))
 AUTHOR: Final = concept(coding(PARTICIPANT_TYPE, "author", "Author"))
+VERIFIER: Final = concept(coding(PARTICIPANT_TYPE, "verifier", "Verifier"))
 CREATE: Final = concept(coding(DATA_OPERATION, "CREATE", "create"))
+UPDATE: Final = concept(coding(DATA_OPERATION, "UPDATE", "revise"))
+NULLIFY: Final = concept(coding(DATA_OPERATION, "NULLIFY", "nullify"))
 POSITIVE: Final = coding(INTERPRETATION, "POS", "Positive")
 NEGATIVE: Final = coding(INTERPRETATION, "NEG", "Negative")
 NOT_PERFORMED: Final = coding(DATA_ABSENT, "not-performed", "Not Performed")

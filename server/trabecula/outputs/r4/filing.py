@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from trabecula.outputs.r4 import codes
 from trabecula.outputs.r4.codes import Metric, ProjectSystem
+from trabecula.outputs.r4.forms import Form, ModelCard
+from trabecula.outputs.r4.profiles import Profile
 from trabecula.report import ScreeningReport
 
 Json = dict[str, Any]
@@ -33,6 +35,22 @@ class FhirOptions:
     """The HTML page to carry inside the DiagnosticReport; left out where servers would not take its size."""
     page_url: str | None = None
     """Where the HTML page can be fetched; goes out when the page is not carried inside."""
+    page_pdf: bytes | None = None
+    """The same as PDF; left out where servers would not take its size."""
+    pdf_url: str | None = None
+    """Where the PDF can be fetched; goes out when it is not carried inside."""
+    model_cards: tuple[ModelCard, ...] = ()
+    """Cards of installed models; those of models that had a part go out."""
+    accession_system: str | None = None
+    """Who issues the accession numbers, as a URI; the report then names its order by that number."""
+    declare_profiles: bool = True
+    """Whether ``meta.profile`` goes out; some servers refuse profiles that they do not know."""
+
+    def forms(self) -> tuple[Form, ...]:
+        """The pages that go with the report."""
+        page = Form("text/html", "Report page", self.page_html, self.page_url)
+        pdf = Form("application/pdf", "Report as PDF", self.page_pdf, self.pdf_url)
+        return tuple(form for form in (page, pdf) if form.data is not None or form.url is not None)
 
 
 @dataclass(frozen=True)
@@ -91,6 +109,15 @@ class Filing:
         return None if self.study_id is None else reference("ImagingStudy", self.study_id)
 
     @cached_property
+    def accession(self) -> Json | None:
+        """The study's accession number, with who issued it when the site has named that."""
+        number = None if self.report.study is None else header_text(self.report.study.accession_number)
+        if number is None:
+            return None
+        system = {} if self.options.accession_system is None else {"system": self.options.accession_system}
+        return {"type": codes.ACCESSION_TYPE, **system, "value": number}
+
+    @cached_property
     def subject(self) -> Json:
         """The patient: matched by the site, else by identifier, else plainly unknown. No Patient is created."""
         study = self.report.study
@@ -109,33 +136,55 @@ class Filing:
                 identifier["assigner"] = {"display": issuer}
             return {"type": "Patient", "identifier": identifier}
         return {
-            "extension": [{"url": codes.DATA_ABSENT_EXTENSION, "valueCode": "unknown"}],
+            "extension": [codes.UNKNOWN_EXTENSION],
             "type": "Patient",
             "display": "Patient not identified in the images",
         }
 
     @cached_property
     def effective(self) -> Json:
+        """When the scan was made, or that it is not known (US Core asks for one of the two)."""
+        if self.acquired is None:
+            return {"_effectiveDateTime": {"extension": [codes.UNKNOWN_EXTENSION]}}
+        return {"effectiveDateTime": self.acquired}
+
+    @cached_property
+    def acquired(self) -> str | None:
         """When the scan was made. A time without zone is no FHIR time, so only its date goes out."""
         acquired = self.report.acquisition.acquired_at if self.report.acquisition else None
-        if acquired is None:
-            return {}
         try:
-            moment = datetime.fromisoformat(acquired)
+            moment = datetime.fromisoformat(acquired or "")
         except ValueError:
-            return {}
-        whole = moment.tzinfo is not None and _INSTANT.fullmatch(acquired)
-        return {"effectiveDateTime": acquired if whole else moment.date().isoformat()}
+            return None
+        whole = moment.tzinfo is not None and _INSTANT.fullmatch(acquired or "")
+        return acquired if whole else moment.date().isoformat()
 
-    def head(self, resource_type: str, part: str) -> Json:
-        """Type, id, AI label and identifier of a part of this result."""
-        identity = self.identity(resource_type, part)
+    def head(self, profile: type[Profile], part: str) -> Json:
+        """Type, id, profile, AI label and identifier of a part of this result."""
+        identity = self.identity(profile.resource_type, part)
         return {
-            "resourceType": resource_type,
-            "id": str(identity),
-            "meta": {"security": [codes.AI_ASSERTED]},
-            "identifier": [{"system": codes.URI, "value": f"urn:uuid:{identity}"}],
+            **self.plain_head(profile, identity),
+            "meta": {"profile": [self.profile(profile)], "security": [codes.AI_ASSERTED]},
+            "identifier": [own_identifier(identity)],
         }
+
+    def plain_head(self, profile: type[Profile], identity: uuid.UUID) -> Json:
+        """Type, id and profile of what the device does not assert."""
+        return {
+            "resourceType": profile.resource_type,
+            "id": str(identity),
+            "meta": {"profile": [self.profile(profile)]},
+        }
+
+    def profile(self, profile: type[Profile]) -> str:
+        """Address of a profile below the site's base."""
+        return f"{self.options.base_url.rstrip('/')}/StructureDefinition/{profile.slug}"
+
+    @cached_property
+    def model_cards(self) -> tuple[ModelCard, ...]:
+        """Cards of the models that had a part, told by their SHA-256."""
+        used = {model.sha256 for model in self.report.models}
+        return tuple(card for card in self.options.model_cards if card.model_sha256 in used)
 
 
 def header_text(value: str | None) -> str | None:
@@ -145,10 +194,13 @@ def header_text(value: str | None) -> str | None:
 
 
 def reference(resource_type: str, identity: uuid.UUID) -> Json:
-    """Reference to another entry of the same bundle."""
-    return {"reference": f"urn:uuid:{identity}", "type": resource_type}
+    """Reference to another entry of the same bundle: literal, since every entry is ``PUT Type/<id>``.
+
+    Not ``urn:uuid:<id>``: a server that replaces such texts would replace the same text in our identifiers.
+    """
+    return {"reference": f"{resource_type}/{identity}", "type": resource_type}
 
 
-def resource_reference(resource: Json) -> Json:
-    """Reference to a resource that is an entry of the same bundle."""
-    return reference(resource["resourceType"], uuid.UUID(resource["id"]))
+def own_identifier(identity: uuid.UUID) -> Json:
+    """The id again as a business identifier, which stays with the resource wherever it goes."""
+    return {"system": codes.URI, "value": f"urn:uuid:{identity}"}

@@ -12,7 +12,16 @@ from trabecula.composition.body import CompositionAtLevel
 from trabecula.outcome import Severity
 from trabecula.outputs.r4 import codes
 from trabecula.outputs.r4.codes import Metric, ProjectSystem, Unit
-from trabecula.outputs.r4.filing import Filing, resource_reference
+from trabecula.outputs.r4.filing import Filing
+from trabecula.outputs.r4.profiles import (
+    BodyCompositionObservation,
+    LumbarEquivalentBmdObservation,
+    MeanTrabecularBmdObservation,
+    QualityObservation,
+    ScreeningObservation,
+    SecondReaderObservation,
+    TrabecularBmdObservation,
+)
 from trabecula.second_reader.reading import SecondReading
 
 Json = dict[str, Any]
@@ -20,17 +29,21 @@ Json = dict[str, Any]
 NOT_A_T_SCORE = "Not a DXA T-score and not comparable to one."
 
 
-def vertebra_observation(filing: Filing, vertebra: VertebraResult) -> Json:
+def vertebra_observation(filing: Filing, vertebra: VertebraResult) -> TrabecularBmdObservation:
     """Trabecular density of one vertebra; one that was excluded says why."""
     reasons = ", ".join(reason.value for reason in vertebra.excluded)
-    return {
-        **_observation(filing, Metric.VBMD, vertebra.level.value),
-        "bodySite": codes.vertebra_site(vertebra.level),
-        **_value(vertebra.vbmd_mg_cm3, codes.DENSITY_UNIT, f"not measured: {reasons}" if reasons else "not measured"),
-        **_method(filing),
-        "referenceRange": [{"text": NOT_A_T_SCORE}],
-        "component": _vertebra_components(filing, vertebra),
-    }
+    return TrabecularBmdObservation(
+        {
+            **_observation(filing, TrabecularBmdObservation, Metric.VBMD, vertebra.level.value),
+            "bodySite": codes.vertebra_site(vertebra.level),
+            **_value(
+                vertebra.vbmd_mg_cm3, codes.DENSITY_UNIT, f"not measured: {reasons}" if reasons else "not measured"
+            ),
+            **_method(filing),
+            "referenceRange": [{"text": NOT_A_T_SCORE}],
+            "component": _vertebra_components(filing, vertebra),
+        }
+    )
 
 
 def _vertebra_components(filing: Filing, vertebra: VertebraResult) -> list[Json]:
@@ -94,23 +107,25 @@ def _shape_components(filing: Filing, vertebra: VertebraResult) -> list[Json]:
     return components
 
 
-def mean_observation(filing: Filing, used: Sequence[Json]) -> Json:
+def mean_observation(filing: Filing, used: Sequence[ScreeningObservation]) -> MeanTrabecularBmdObservation:
     """Mean density of the vertebrae used; a refused study has it too, with the reason for its absence."""
     density = filing.report.density
     value = None if density is None else density.vbmd_mean_mg_cm3
     uncertainty = None if density is None else density.vbmd_mean_standard_uncertainty_mg_cm3
-    return {
-        **_observation(filing, Metric.VBMD_MEAN, "study"),
-        **_value(value, codes.DENSITY_UNIT, _absence(filing)),
-        **_method(filing),
-        **_notes(filing),
-        "referenceRange": [{"text": NOT_A_T_SCORE}],
-        **_derived_from(used),
-        **_density_components(filing, value, uncertainty),
-    }
+    return MeanTrabecularBmdObservation(
+        {
+            **_observation(filing, MeanTrabecularBmdObservation, Metric.VBMD_MEAN, "study"),
+            **_value(value, codes.DENSITY_UNIT, _absence(filing)),
+            **_method(filing),
+            **_notes(filing),
+            "referenceRange": [{"text": NOT_A_T_SCORE}],
+            **_derived_from(used),
+            **_density_components(filing, value, uncertainty),
+        }
+    )
 
 
-def lumbar_observation(filing: Filing, mean: Json) -> Json:
+def lumbar_observation(filing: Filing, mean: MeanTrabecularBmdObservation) -> LumbarEquivalentBmdObservation:
     """The number that was compared with the cut-offs, with the category as its interpretation."""
     density, assessment = filing.report.density, filing.report.assessment
     value = None if density is None else density.lumbar_equivalent_mg_cm3
@@ -125,19 +140,21 @@ def lumbar_observation(filing: Filing, mean: Json) -> Json:
         }
     decides = () if assessment is None else [reading.kind for reading in assessment.readings if reading.decides]
     note = {"note": [{"text": f"Decided on: {assessment.decided_on}."}]} if assessment and decides else {}
-    return {
-        **_observation(filing, Metric.LUMBAR_EQUIVALENT, "study"),
-        **note,
-        **_value(value, codes.DENSITY_UNIT, _absence(filing)),
-        **interpretation,
-        **_method(filing),
-        "referenceRange": [{"text": NOT_A_T_SCORE}],
-        **_derived_from([mean]),
-        **_with_components(_density_components(filing, value, uncertainty), _direct_reading(filing)),
-    }
+    return LumbarEquivalentBmdObservation(
+        {
+            **_observation(filing, LumbarEquivalentBmdObservation, Metric.LUMBAR_EQUIVALENT, "study"),
+            **note,
+            **_value(value, codes.DENSITY_UNIT, _absence(filing)),
+            **interpretation,
+            **_method(filing),
+            "referenceRange": [{"text": NOT_A_T_SCORE}],
+            **_derived_from([mean]),
+            **_with_components(_density_components(filing, value, uncertainty), _direct_reading(filing)),
+        }
+    )
 
 
-def second_reader_observation(filing: Filing, second: SecondReading) -> Json:
+def second_reader_observation(filing: Filing, second: SecondReading) -> SecondReaderObservation:
     """An end-to-end model's answer, beside the measurement; one that was not asked says why."""
     interpretation: Json = {}
     if second.positive is not None:
@@ -151,14 +168,18 @@ def second_reader_observation(filing: Filing, second: SecondReading) -> Json:
         "code": filing.metric(Metric.SECOND_READER_CUTOFF),
         **_value(second.cut_off, codes.PROBABILITY_UNIT, "", 3),
     }
-    return {
-        **_observation(filing, Metric.SECOND_READER, f"{second.model_name}-{second.model_version}"),
-        **_value(second.score, codes.PROBABILITY_UNIT, second.not_read_because or "not read", 3),
-        **interpretation,
-        "method": codes.concept(text=f"{second.model_name} {second.model_version}; {second.reference_definition}"),
-        "note": [{"text": second.statement}, {"text": second.limits}],
-        "component": [cut_off, agreement],
-    }
+    return SecondReaderObservation(
+        {
+            **_observation(
+                filing, SecondReaderObservation, Metric.SECOND_READER, f"{second.model_name}-{second.model_version}"
+            ),
+            **_value(second.score, codes.PROBABILITY_UNIT, second.not_read_because or "not read", 3),
+            **interpretation,
+            "method": codes.concept(text=f"{second.model_name} {second.model_version}; {second.reference_definition}"),
+            "note": [{"text": second.statement}, {"text": second.limits}],
+            "component": [cut_off, agreement],
+        }
+    )
 
 
 def _direct_reading(filing: Filing) -> list[Json]:
@@ -184,7 +205,7 @@ def _direct_reading(filing: Filing) -> list[Json]:
     return [{"code": filing.metric(Metric.DIRECT_READING), "valueCodeableConcept": codes.concept(*codings, text=text)}]
 
 
-def composition_observation(filing: Filing, composition: CompositionAtLevel) -> Json:
+def composition_observation(filing: Filing, composition: CompositionAtLevel) -> BodyCompositionObservation:
     """Muscle and fat at one level; what could not be measured says why."""
     absent = "the field of view cuts the body" if composition.truncated else "not measured"
     measured = (
@@ -208,18 +229,20 @@ def composition_observation(filing: Filing, composition: CompositionAtLevel) -> 
         (Metric.MISSING_AREA, composition.missing_area_cm2, codes.AREA_UNIT, "not estimated"),
     )
     note = [{"text": "The field of view cuts the body: areas given are lower bounds."}] if composition.truncated else []
-    return {
-        **_observation(filing, Metric.COMPOSITION, composition.level.value),
-        "bodySite": codes.vertebra_site(composition.level),
-        **({"note": note} if note else {}),
-        "component": [
-            {"code": filing.metric(metric), **_value(value, unit, reason, 2 if unit is codes.RATIO_UNIT else 1)}
-            for metric, value, unit, reason in measured
-        ],
-    }
+    return BodyCompositionObservation(
+        {
+            **_observation(filing, BodyCompositionObservation, Metric.COMPOSITION, composition.level.value),
+            "bodySite": codes.vertebra_site(composition.level),
+            **({"note": note} if note else {}),
+            "component": [
+                {"code": filing.metric(metric), **_value(value, unit, reason, 2 if unit is codes.RATIO_UNIT else 1)}
+                for metric, value, unit, reason in measured
+            ],
+        }
+    )
 
 
-def quality_observation(filing: Filing) -> Json:
+def quality_observation(filing: Filing) -> QualityObservation:
     """Whether the study was reported, every refusal and every warning, coded; information stays in the JSON report."""
     report = filing.report
     components = [
@@ -231,17 +254,19 @@ def quality_observation(filing: Filing) -> Json:
         for notice in report.notices
         if notice.severity is Severity.WARNING
     )
-    return {
-        **_observation(filing, Metric.QUALITY, "study"),
-        "valueCodeableConcept": filing.project_concept(ProjectSystem.STATUS, report.status.value),
-        **({"component": components} if components else {}),
-    }
+    return QualityObservation(
+        {
+            **_observation(filing, QualityObservation, Metric.QUALITY, "study"),
+            "valueCodeableConcept": filing.project_concept(ProjectSystem.STATUS, report.status.value),
+            **({"component": components} if components else {}),
+        }
+    )
 
 
-def _observation(filing: Filing, metric: Metric, part: str) -> Json:
+def _observation(filing: Filing, profile: type[ScreeningObservation], metric: Metric, part: str) -> Json:
     """What every Observation has; ``preliminary`` until a person has signed."""
     return {
-        **filing.head("Observation", f"{metric.value}/{part}"),
+        **filing.head(profile, f"{metric.value}/{part}"),
         **({} if filing.imaging_study is None else {"partOf": [filing.imaging_study]}),
         "status": "preliminary",
         "category": [codes.IMAGING],
@@ -282,8 +307,8 @@ def _with_components(known: Json, more: list[Json]) -> Json:
     return {"component": components} if components else {}
 
 
-def _derived_from(sources: Sequence[Json]) -> Json:
-    return {"derivedFrom": [resource_reference(source) for source in sources]} if sources else {}
+def _derived_from(sources: Sequence[ScreeningObservation]) -> Json:
+    return {"derivedFrom": [source.reference() for source in sources]} if sources else {}
 
 
 def _method(filing: Filing) -> Json:

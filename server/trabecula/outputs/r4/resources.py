@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from fhir.resources.R4B.auditevent import AuditEvent
 from fhir.resources.R4B.bundle import Bundle
+from fhir.resources.R4B.detectedissue import DetectedIssue
 from fhir.resources.R4B.device import Device
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
+from fhir.resources.R4B.documentreference import DocumentReference
 from fhir.resources.R4B.imagingstudy import ImagingStudy
 from fhir.resources.R4B.observation import Observation
 from fhir.resources.R4B.provenance import Provenance
 from fhir.resources.R4B.riskassessment import RiskAssessment
 from fhir.resources.R4B.servicerequest import ServiceRequest
+from fhir.resources.R4B.task import Task
 from pydantic import ValidationError
 
 from trabecula.errors import ConversionFault
@@ -23,14 +27,18 @@ from trabecula.errors import ConversionFault
 Json = dict[str, Any]
 
 CLASSES: Final[dict[str, Any]] = {
+    "AuditEvent": AuditEvent,
     "Bundle": Bundle,
+    "DetectedIssue": DetectedIssue,
     "Device": Device,
     "DiagnosticReport": DiagnosticReport,
+    "DocumentReference": DocumentReference,
     "ImagingStudy": ImagingStudy,
     "Observation": Observation,
     "Provenance": Provenance,
     "RiskAssessment": RiskAssessment,
     "ServiceRequest": ServiceRequest,
+    "Task": Task,
 }
 
 
