@@ -1,0 +1,135 @@
+"""One call from its body to its cards: what is needed, where it comes from, what is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from trabecula.errors import ChartUnavailable
+from trabecula.hooks.cards import Card
+from trabecula.hooks.chart import identifiers_of
+from trabecula.hooks.choose import severity, speaking
+from trabecula.hooks.clients import Client
+from trabecula.hooks.decide import Cards, Question, decide, needs
+from trabecula.hooks.ehr import EhrReader
+from trabecula.hooks.policy import CardPolicy
+from trabecula.hooks.prefetch import Given, chart_of, patient_in, read_answer, whole
+from trabecula.hooks.requests import FhirAccess, HookRequest
+from trabecula.hooks.results import ResultSource, StoredResult
+from trabecula.hooks.services import Need, Service, filled_in, prefetch_templates
+
+DEFAULT_BUDGET_S: Final = 0.3
+
+
+class CardKeeper(Protocol):
+    """Remembers what was shown."""
+
+    async def __call__(self, cards: Cards, service: Service, client: Client, at: datetime) -> None: ...
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class HookAnswers:
+    """Answers calls. All its parts are given; it holds no state."""
+
+    policy: CardPolicy
+    results: ResultSource
+    ehr: EhrReader
+    keep: CardKeeper
+    budget_s: float = DEFAULT_BUDGET_S
+    """Longest time for reading from the EHR, over all that is read for one call."""
+    now: Callable[[], datetime] = utc_now
+
+    async def __call__(self, service: Service, request: HookRequest, client: Client) -> tuple[Card, ...]:
+        """The cards of a call; none is an answer too.
+
+        Raises:
+            ChartUnavailable: when data that decides is neither given nor readable.
+        """
+        wanted = needs(service, request.context)
+        if not wanted:
+            return ()
+        chart = _Reading(self, service, request, client)
+        results: tuple[StoredResult, ...] = ()
+        if Need.PATIENT in wanted:
+            results = await self._results(chart, wanted)
+            if not _calls_for_something(results):
+                return ()
+        await chart.complete(wanted)
+        question = Question(service, request, self.policy, self.now(), client.waived)
+        cards = decide(question, results, chart_of(chart.given, request.context.patient_id))
+        if cards:
+            await self.keep(cards, service, client, question.now)
+        return cards
+
+    async def _results(self, chart: _Reading, wanted: tuple[Need, ...]) -> tuple[StoredResult, ...]:
+        """By the patient's identifiers. A patient who has to be read is read with all else, to wait only once."""
+        patient_id = chart.request.context.patient_id
+        if patient_in(chart.given.get(Need.PATIENT), patient_id) is None:
+            chart.given.pop(Need.PATIENT, None)
+            await chart.complete(wanted)
+        patient = patient_in(chart.given.get(Need.PATIENT), patient_id)
+        if patient is None:
+            raise ChartUnavailable(prefetch=Need.PATIENT.value)
+        return tuple(await self.results(identifiers_of(patient)))
+
+
+class _Reading:
+    """What one call has of the chart so far."""
+
+    def __init__(self, answers: HookAnswers, service: Service, request: HookRequest, client: Client) -> None:
+        self.request = request
+        self.given = _given(service, request.prefetch)
+        self._answers = answers
+        self._service = service
+        self._client = client
+        self._asked = False
+
+    async def complete(self, wanted: Iterable[Need]) -> None:
+        """Read once what is missing and may be read.
+
+        Raises:
+            ChartUnavailable: when a needed part is still missing.
+        """
+        access = self._access()
+        missing = [need for need in self._service.prefetch if need not in self.given]
+        if access is not None and not self._asked and set(missing) & set(wanted) - self._client.waived:
+            self._asked = True
+            addresses = self._addresses(missing)
+            found = await self._answers.ehr(access, addresses, self._answers.budget_s)
+            self.given |= {Need(key): each for key, each in found.items() if whole(Need(key), each)}
+        lacking = [need.value for need in wanted if need not in self.given and need not in self._client.waived]
+        if lacking:
+            raise ChartUnavailable(prefetch=" ".join(lacking))
+
+    def _access(self) -> FhirAccess | None:
+        """The EHR's server, if the site lists it for this client."""
+        access = self.request.fhir
+        return access if access is not None and access.server in self._client.fhir_servers else None
+
+    def _addresses(self, needed: Iterable[Need]) -> dict[str, str]:
+        templates = prefetch_templates(self._service, self._answers.policy.fhir_base_url)
+        tokens = self.request.context.tokens
+        addresses = {need.value: filled_in(templates[need.value], tokens) for need in needed}
+        return {key: address for key, address in addresses.items() if address is not None}
+
+
+def _given(service: Service, prefetch: Mapping[str, object]) -> dict[Need, Given]:
+    """What the prefetch tells in full."""
+    found = {}
+    for need in service.prefetch:
+        given = read_answer(prefetch[need.value]) if need.value in prefetch else None
+        if given is not None and whole(need, given):
+            found[need] = given
+    return found
+
+
+def _calls_for_something(results: Iterable[StoredResult]) -> bool:
+    result = speaking(results)
+    return result is not None and severity(result) > 0
