@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, insert, not_, select, text, update
+from sqlalchemy import ColumnElement, delete, insert, not_, null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.config import Settings
@@ -180,7 +180,7 @@ async def _expire_pixels(
     changed = await connection.execute(
         update(screening)
         .where(screening.c.id.in_(ids))
-        .values(pixels_deleted_at=moment, patient=None)
+        .values(pixels_deleted_at=moment, patient=null())
         .returning(screening.c.id, screening.c.state, screening.c.attempt)
     )
     steps = [
