@@ -12,11 +12,11 @@ import pytest
 from fake_screens import make_fake_perform
 from live_service import LiveServer, StartServer
 
-from trabecula.config import Settings
+from trabecula.config import Role, Settings
 from trabecula.service.client import Client
 from trabecula.service.logs import configure_logs
 from trabecula.service.server import Server
-from trabecula.service.work import Runner, ThreadRunner
+from trabecula.work.runner import Runner, ThreadRunner
 
 
 @pytest.fixture(autouse=True)
@@ -26,18 +26,26 @@ def service_logs() -> None:
 
 
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts services with a fake screening chain; settings by keyword."""
+def start_server(tmp_path: Path, database_settings: Settings) -> Iterator[StartServer]:
+    """Starts services with a fake screening chain on this test's database; settings by keyword."""
     started: list[tuple[LiveServer, threading.Thread]] = []
 
     def start(runner: Runner | None = None, **changes: object) -> LiveServer:
-        settings = replace(Settings(listen="127.0.0.1:0", state_dir=tmp_path / "state"), **changes)  # type: ignore[arg-type]
+        settings = replace(
+            database_settings,
+            listen="127.0.0.1:0",
+            state_dir=tmp_path / "state",
+            heartbeat_s=0.5,
+            stalled_after_s=2.0,
+        )
+        settings = replace(settings, **changes)  # type: ignore[arg-type]
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, daemon=True)
         thread.start()
 
         async def make() -> Server:
-            server = Server(settings, runner or ThreadRunner(make_fake_perform, settings.workers))
+            ready = runner or ThreadRunner(make_fake_perform, settings.workers)
+            server = Server(settings, None if settings.role is Role.API else ready)
             await server.start()
             return server
 
@@ -46,7 +54,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
         return live
 
     yield start
-    for live, thread in started:
+    for live, thread in reversed(started):
         live.stop(0.0)
         live.loop.call_soon_threadsafe(live.loop.stop)
         thread.join(10)

@@ -22,9 +22,9 @@ from trabecula.segmentation.nnunet import session as networks
 from trabecula.segmentation.session import ModelSession, NetworkOutput
 from trabecula.service.client import Client
 from trabecula.service.engine import load_perform
-from trabecula.service.work import ThreadRunner
 from trabecula.v1 import report_pb2 as report_pb
 from trabecula.v1 import screening_pb2 as pb
+from trabecula.work.runner import ThreadRunner
 
 PATCH = 16
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import grpc
@@ -16,11 +15,9 @@ from prometheus_client import generate_latest
 
 from trabecula import errors
 from trabecula.service.client import Client, ClientTls
-from trabecula.service.records import ScreeningRecord
 from trabecula.service.server import SERVICE_NAME
-from trabecula.service.states import State
-from trabecula.service.store import FolderStore
 from trabecula.v1 import screening_pb2 as pb
+from trabecula.work.store import ScreeningStore
 
 
 def health(channel: grpc.Channel) -> int:
@@ -45,36 +42,43 @@ def test_reflection_tells_the_protocol(start_server: StartServer) -> None:
         assert SERVICE_NAME in list(ProtoReflectionDescriptorDatabase(channel).get_services())
 
 
-def test_draining_ends_accepted_work_and_takes_no_more(start_server: StartServer, tmp_path: Path) -> None:
+def state_of(client: Client, screening_id: str) -> int:
+    return int(client.get(screening_id)[0].state)
+
+
+def test_draining_ends_running_work_and_takes_no_more(start_server: StartServer, tmp_path: Path) -> None:
     service = start_server()
     with grpc.insecure_channel(service.address) as channel, Client(service.address) as client:
-        running = client.submit(make_study(tmp_path / "slow", b"slow"))
+        running = client.submit(make_study(tmp_path / "one", b"brief"))
+        wait_until(lambda: state_of(client, running) == pb.SCREENING_STATE_RUNNING)
         queued = client.submit(make_study(tmp_path / "two"))
-        watched = threading.Thread(target=lambda: states.extend(each.state for each in client.watch(queued)))
         states: list[int] = []
+        watched = threading.Thread(target=lambda: states.extend(each.state for each in client.watch(running)))
         watched.start()
         stopping = threading.Thread(target=service.stop, args=(30.0,))
         stopping.start()
         wait_until(lambda: health(channel) == health_pb2.HealthCheckResponse.NOT_SERVING)
         with pytest.raises(errors.Draining):
             client.submit(make_study(tmp_path / "three"))
-        client.cancel(running)
         stopping.join(20)
         watched.join(10)
     assert states[-1] == pb.SCREENING_STATE_REPORTED
+    with Client(start_server().address) as client:
+        assert list(client.watch(queued))[-1].state == pb.SCREENING_STATE_REPORTED
 
 
-def test_work_that_does_not_end_in_time_fails_as_interrupted(start_server: StartServer, tmp_path: Path) -> None:
-    service = start_server()
-    with Client(service.address) as client:
-        running = client.submit(make_study(tmp_path / "slow", b"slow"))
-        last: list[pb.ScreeningSummary] = []
-        watched = threading.Thread(target=lambda: last.extend(client.watch(running)))
-        watched.start()
-        wait_until(lambda: any(each.state == pb.SCREENING_STATE_RUNNING for each in last))
-        service.stop(0.1)
-        watched.join(10)
-    assert last[-1].failure.code == "interrupted"
+def test_work_that_does_not_end_in_time_is_put_back_and_done_by_the_next(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    first = start_server()
+    with Client(first.address) as client:
+        running = client.submit(make_study(tmp_path / "one", b"slow"))
+        wait_until(lambda: state_of(client, running) == pb.SCREENING_STATE_RUNNING)
+    first.stop(0.1)
+    with Client(start_server().address) as client:
+        wait_until(lambda: client.get(running)[0].attempt == 2)
+        client.cancel(running)
+        assert list(client.watch(running))[-1].state == pb.SCREENING_STATE_CANCELLED
 
 
 def test_results_outlive_a_restart_and_keys_still_count(start_server: StartServer, tmp_path: Path) -> None:
@@ -91,21 +95,6 @@ def test_results_outlive_a_restart_and_keys_still_count(start_server: StartServe
         assert client.submit(files, idempotency_key="visit-1") == screening_id
 
 
-def test_old_results_are_forgotten(start_server: StartServer, tmp_path: Path) -> None:
-    first = start_server()
-    with Client(first.address) as client:
-        screening_id = client.submit(make_study(tmp_path / "study"))
-        list(client.watch(screening_id))
-    first.stop(0.0)
-    time.sleep(0.05)
-    second = start_server(retention_s=0.01)
-    with Client(second.address) as client:
-        wait_until(lambda: not client.list().summaries)
-        with pytest.raises(errors.NotFound):
-            client.get(screening_id)
-    assert list((second.settings.state_dir / "screenings").iterdir()) == []
-
-
 def test_a_study_that_takes_too_long_is_stopped(start_server: StartServer, tmp_path: Path) -> None:
     service = start_server(screening_timeout_s=0.3)
     with Client(service.address) as client:
@@ -113,23 +102,23 @@ def test_a_study_that_takes_too_long_is_stopped(start_server: StartServer, tmp_p
     assert summary.failure.code == "screening-timed-out"
 
 
-def test_a_store_that_fails_once_does_not_stop_the_work(
-    service: LiveServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_end_that_cannot_be_kept_is_tried_again(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = FolderStore.put
-    failures = [OSError(28, "No space left on device")]
+    end = ScreeningStore.end_with_result
+    failures = [OSError(28, "No space left on device"), errors.DatabaseUnavailable()]
 
-    def failing(store: FolderStore, record: ScreeningRecord) -> None:
-        put(store, record)
-        if record.state is State.REPORTED and failures:
+    async def failing(*arguments: object) -> object:
+        if failures:
             raise failures.pop()
+        return await end(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(FolderStore, "put", failing)
+    monkeypatch.setattr(ScreeningStore, "end_with_result", failing)
     first = list(client.watch(client.submit(make_study(tmp_path / "one"))))[-1]
     second = list(client.watch(client.submit(make_study(tmp_path / "two"))))[-1]
     assert not failures
     assert first.state == second.state == pb.SCREENING_STATE_REPORTED
-    wait_until(lambda: service.spool() == [])
+    assert (first.attempt, second.attempt) == (2, 1)
 
 
 def test_metrics_count_calls_and_screenings_without_patient_data(service: LiveServer, tmp_path: Path) -> None:
@@ -147,8 +136,10 @@ def test_metrics_count_calls_and_screenings_without_patient_data(service: LiveSe
     assert 'trabecula_screenings_total{outcome="reported"} 1.0' in text
     assert 'trabecula_screenings_total{outcome="refused"} 1.0' in text
     assert 'trabecula_failures_total{reason="no-dicom-found"} 1.0' in text
-    assert 'trabecula_jobs{state="queued"} 0.0' in text
-    assert 'trabecula_jobs{state="running"} 0.0' in text
+    assert 'trabecula_jobs{state="queued"}' in text
+    assert 'trabecula_dead_jobs_total{reason="no-dicom-found"} 1.0' in text
+    assert 'trabecula_attempts_total{outcome="reported"} 1.0' in text
+    assert "trabecula_job_wait_seconds_count 3.0" in text
     assert "Health" not in text
     assert "SAMPLE-0001" not in text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_a_broken_upload_is_refused_with_its_code_and_leaves_nothing(
         stub.SubmitStudy(iter(messages))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert type(error_from_call(caught.value)) is expected
-    wait_until(lambda: service.spool() == [])
+    wait_until(lambda: service.staged() == [])
     assert not stub.ListScreenings(pb.ListScreeningsRequest()).summaries
     assert stub.SubmitStudy(iter([header(), chunk()])).screening_id
 
@@ -102,7 +103,7 @@ def test_a_message_over_the_size_limit_is_refused_by_the_transport(
     with pytest.raises(grpc.RpcError) as caught:
         stub.SubmitStudy(iter([header(total_bytes=len(data)), chunk(data)]))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    wait_until(lambda: service.spool() == [])
+    wait_until(lambda: service.staged() == [])
 
 
 def test_a_client_that_goes_away_leaves_nothing(stub: ScreeningServiceStub, service: LiveServer) -> None:
@@ -117,10 +118,10 @@ def test_a_client_that_goes_away_leaves_nothing(stub: ScreeningServiceStub, serv
 
     call = stub.SubmitStudy.future(half())
     assert begun.wait(10)
-    wait_until(lambda: any(path.is_file() for path in service.spool()))
+    wait_until(lambda: any(path.is_file() for path in service.staged()))
     call.cancel()
     go_on.set()
-    wait_until(lambda: service.spool() == [])
+    wait_until(lambda: service.staged() == [])
     assert stub.SubmitStudy(iter([header(), chunk()])).screening_id
 
 
@@ -139,7 +140,7 @@ def test_a_client_that_falls_silent_is_let_go(start_server: StartServer) -> None
             stub.SubmitStudy(silent(), timeout=10)
         go_on.set()
     assert isinstance(error_from_call(caught.value), errors.UploadTimedOut)
-    wait_until(lambda: service.spool() == [])
+    wait_until(lambda: service.staged() == [])
 
 
 def test_a_full_queue_says_when_to_try_again(start_server: StartServer, tmp_path: Path) -> None:
@@ -162,16 +163,19 @@ def test_a_full_queue_says_when_to_try_again(start_server: StartServer, tmp_path
 
 def test_uploads_at_the_same_time_are_limited(start_server: StartServer, tmp_path: Path) -> None:
     service = start_server(max_concurrent_uploads=1)
+    begun = threading.Event()
     go_on = threading.Event()
 
     def slow() -> Iterator[pb.SubmitStudyRequest]:
         yield header()
+        begun.set()
         go_on.wait(10)
         yield chunk()
 
     with grpc.insecure_channel(service.address) as channel, Client(service.address) as client:
         first = ScreeningServiceStub(channel).SubmitStudy.future(slow())
-        wait_until(lambda: service.spool() != [])
+        assert begun.wait(10)
+        time.sleep(0.2)
         with pytest.raises(errors.Overloaded):
             client.submit(make_study(tmp_path / "study"))
         go_on.set()

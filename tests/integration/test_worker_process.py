@@ -12,9 +12,9 @@ from live_service import StartServer, make_study, wait_until
 from trabecula.errors import ModelError
 from trabecula.service.client import Client
 from trabecula.service.logs import configure_logs
-from trabecula.service.process_runner import ProcessRunner
-from trabecula.service.work import Perform
 from trabecula.v1 import screening_pb2 as pb
+from trabecula.work.process_runner import ProcessRunner
+from trabecula.work.runner import Perform
 
 
 def no_models() -> Perform:

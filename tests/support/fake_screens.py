@@ -18,8 +18,8 @@ from trabecula.outcome import Stage
 from trabecula.patient import PatientContext
 from trabecula.progress import ProgressListener
 from trabecula.report import Screening
-from trabecula.service.records import Job
-from trabecula.service.work import Completion, Perform, perform
+from trabecula.work.records import Job
+from trabecula.work.runner import Completion, Perform, perform
 
 CANARY = "CANARY^PATIENT"
 """Stands for patient data in a message that must not leak."""
@@ -28,20 +28,20 @@ CANARY = "CANARY^PATIENT"
 def fake_screen(
     paths: Sequence[Path], patient: PatientContext, progress: ProgressListener, *, keep_anatomy: bool
 ) -> Screening:
-    """Do what the first file says: ``report`` (default), ``refuse``, ``slow``, ``text``, ``bug`` or ``crash``."""
-    files = sorted(path for folder in paths for path in folder.iterdir())
-    order = files[0].read_bytes().split(b"\n")[0].decode(errors="replace")
+    """Do what the first file says: ``report`` (default), ``refuse``, ``brief`` (a second), ``slow`` (many), ``text``,
+    ``bug`` or ``crash``."""
+    order = paths[0].read_bytes().split(b"\n")[0].decode(errors="replace")
     if order == "text":
         raise NoDicomFound
     if order == "bug":
         raise ValueError(f"cannot read {CANARY}")
     if order == "crash":
         os._exit(139)
-    rounds = 400 if order == "slow" else 2
+    rounds = {"slow": 400, "brief": 25}.get(order, 2)
     for stage in (Stage.IMAGING, Stage.SEGMENTATION):
         for step in range(rounds + 1):
             progress(stage, step / rounds)
-            if order == "slow":
+            if rounds > 2:
                 time.sleep(0.02)
     import report_samples
 
@@ -59,7 +59,7 @@ def make_fake_perform() -> Perform:
 
 
 def _perform_without_documents(job: Job, progress: ProgressListener) -> Completion:
-    screening = fake_screen([job.spool], job.patient, progress, keep_anatomy=False)
+    screening = fake_screen(job.instances, job.patient, progress, keep_anatomy=False)
     return Completion(screening.report.status, (), screening.report)
 
 

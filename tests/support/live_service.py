@@ -28,10 +28,14 @@ class LiveServer:
     def stop(self, drain_s: float) -> None:
         asyncio.run_coroutine_threadsafe(self.server.stop(drain_s), self.loop).result(60)
 
-    def spool(self) -> list[Path]:
-        """Files and folders of uploads; walks, so that what vanishes meanwhile does no harm."""
-        walk = os.walk(self.settings.state_dir / "spool")
-        return [Path(folder) / name for folder, folders, files in walk for name in (*folders, *files)]
+    def staged(self) -> list[Path]:
+        """Files of uploads that are under way; walks, so that what vanishes meanwhile does no harm."""
+        walk = os.walk(self.settings.state_dir / "content" / "staging")
+        return [Path(folder) / name for folder, _, files in walk for name in files if not name.endswith(".lock")]
+
+    def kept(self) -> list[Path]:
+        """Files of the content store."""
+        return [path for path in (self.settings.state_dir / "content").glob("[0-9a-f][0-9a-f]/*") if path.is_file()]
 
 
 StartServer = Callable[..., LiveServer]

@@ -79,8 +79,8 @@ def screen(
         bars.finish()
     written: list[Path] = []
     if out is not None:
-        from trabecula.service.documents import write_documents
         from trabecula.service.engine import fhir_options
+        from trabecula.work.documents import write_documents
 
         out.mkdir(parents=True, exist_ok=True)
         written = [out / kind.value for kind in write_documents(screening, out, fhir_options(settings))]

@@ -14,20 +14,39 @@ EPILOG = f"""[bold]Settings[/bold]
 
 Every setting can be given as TRABECULA_<NAME> in the environment; see docs/configuration.md.
 
-SIGTERM: health turns NOT_SERVING, accepted studies end, then the process stops.
+Without a database URL the service starts the PostgreSQL that comes with it, under the state folder.
+
+SIGTERM: health turns NOT_SERVING, running studies get TRABECULA_DRAIN_TIMEOUT_S to end, the others stay queued for the
+next start or another worker. A second signal stops at once; nothing that was accepted is lost by it.
+
+[bold]Examples[/bold]
+
+trabecula serve
+
+trabecula serve --role api --database-url postgresql://trabecula@db/trabecula
+
+trabecula serve --role worker --database-url postgresql://trabecula@db/trabecula
 
 {EXIT_CODES_HELP}"""
 
 
 @exits_with_code
 def serve(
+    role: Annotated[
+        str | None,
+        typer.Option("--role", help="all (default), api or worker; api and worker share database and content store."),
+    ] = None,
     listen: Annotated[
         str | None,
         typer.Option("--listen", help="host:port; port 0 takes a free one. Default 127.0.0.1:50051."),
     ] = None,
     state_dir: Annotated[
         Path | None,
-        typer.Option("--state-dir", help="Where results are kept, default out/state."),
+        typer.Option("--state-dir", help="Database and content, unless they are elsewhere; default out/state."),
+    ] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option("--database-url", help="A PostgreSQL 14 or newer, without its password.", show_default=False),
     ] = None,
     models_dir: Annotated[
         Path | None,
@@ -40,16 +59,25 @@ def serve(
         typer.Option("--ready-file", help="Write the port here once the service takes calls."),
     ] = None,
 ) -> None:
-    """Run the gRPC service until SIGTERM or Ctrl-C."""
+    """Run the service until SIGTERM or Ctrl-C."""
     import asyncio
     from dataclasses import replace
 
-    from trabecula.config import load_settings, with_models
+    from trabecula.config import Role, load_settings, with_models
     from trabecula.service.logs import configure_logs
     from trabecula.service.server import serve as serve_until_stopped
     from trabecula.service.workers import make_runner
 
-    given = {"listen": listen, "state_dir": state_dir, "models_dir": models_dir, "reflection": reflection or None}
+    if role is not None and role not in [each.value for each in Role]:
+        raise typer.BadParameter("all, api or worker", param_hint="--role")
+    given = {
+        "role": Role(role) if role is not None else None,
+        "listen": listen,
+        "state_dir": state_dir,
+        "database_url": database_url,
+        "models_dir": models_dir,
+        "reflection": reflection or None,
+    }
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = replace(load_settings(), **chosen)  # type: ignore[arg-type]
     if models is not None:
@@ -62,4 +90,5 @@ def serve(
             partial.write_text(f"{port}\n", encoding="ascii")
             partial.replace(ready_file)
 
-    asyncio.run(serve_until_stopped(settings, make_runner(settings), ready))
+    runner = None if settings.role is Role.API else make_runner(settings)
+    asyncio.run(serve_until_stopped(settings, runner, ready))

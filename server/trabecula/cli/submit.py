@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trabecula.patient import PatientContext
     from trabecula.service.client import Client
     from trabecula.v1 import screening_pb2 as pb
+    from trabecula.work.records import Priority
 
 EPILOG = f"""[bold]Example[/bold]
 
@@ -53,6 +54,9 @@ def submit(
     idempotency_key: Annotated[
         str, typer.Option("--idempotency-key", help="The same key with the same study is worked on once.")
     ] = "",
+    priority: Annotated[
+        str, typer.Option("--priority", help="archive, routine or stat: what is worked on first, and turned away last.")
+    ] = "routine",
     tls_ca: Certificates = None,
     tls_certificate: Certificate = None,
     tls_key: Key = None,
@@ -63,10 +67,20 @@ def submit(
     from trabecula.patient_file import read_patient_file
     from trabecula.service.client import Client, ClientTls
 
+    urgency = _priority(priority)
     context = read_patient_file(patient) if patient is not None else PatientContext()
     tls = ClientTls(tls_ca, tls_certificate, tls_key) if tls_ca or tls_certificate else None
     with Client(server, tls) as client:
-        send_and_show(client, paths, context, out, as_json, masks, quiet, idempotency_key)
+        send_and_show(client, paths, context, out, as_json, masks, quiet, idempotency_key, urgency)
+
+
+def _priority(name: str) -> Priority:
+    from trabecula.work.records import Priority
+
+    try:
+        return Priority[name.upper()]
+    except KeyError:
+        raise typer.BadParameter("archive, routine or stat", param_hint="--priority") from None
 
 
 def send_and_show(
@@ -78,10 +92,11 @@ def send_and_show(
     masks: bool = False,
     quiet: bool = False,
     idempotency_key: str = "",
+    priority: Priority | None = None,
 ) -> None:
     """Submit, watch, fetch, print; ends the process unless the study was reported."""
     files = study_files(paths)
-    screening_id = _send(client, files, context, masks, quiet, idempotency_key)
+    screening_id = _send(client, files, context, masks, quiet, idempotency_key, priority)
     summary = _follow(client, screening_id, quiet)
     if summary.HasField("failure"):
         complain(summary.failure.code, f"{summary.failure.message} (screening {screening_id})")
@@ -112,13 +127,27 @@ def study_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def _send(
-    client: Client, files: list[Path], context: PatientContext, masks: bool, quiet: bool, idempotency_key: str
+    client: Client,
+    files: list[Path],
+    context: PatientContext,
+    masks: bool,
+    quiet: bool,
+    idempotency_key: str,
+    priority: Priority | None,
 ) -> str:
     from trabecula.cli.terminal import byte_bar
+    from trabecula.work.records import Priority
 
     total_bytes = sum(path.stat().st_size for path in files)
     with byte_bar(f"{len(files)} files", total_bytes, quiet) as sent:
-        return client.submit(files, context, want_masks=masks, idempotency_key=idempotency_key or None, sent=sent)
+        return client.submit(
+            files,
+            context,
+            want_masks=masks,
+            idempotency_key=idempotency_key or None,
+            priority=Priority.ROUTINE if priority is None else priority,
+            sent=sent,
+        )
 
 
 def _follow(client: Client, screening_id: str, quiet: bool) -> pb.ScreeningSummary:

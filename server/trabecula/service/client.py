@@ -20,11 +20,11 @@ from trabecula.patient import PatientContext
 from trabecula.report import ScreeningReport
 from trabecula.service import messages
 from trabecula.service.convert import report_from_proto
-from trabecula.service.records import DocumentKind
 from trabecula.service.status import ERROR_DOMAIN
 from trabecula.service.upload import UploadChunk, UploadHeader
 from trabecula.v1 import screening_pb2 as pb
 from trabecula.v1 import screening_pb2_grpc
+from trabecula.work.records import DocumentKind, Priority
 
 CHUNK_BYTES: Final = 256 * 1024
 """The fastest piece for gRPC uploads as measured; larger ones gain nothing."""
@@ -75,6 +75,7 @@ class Client:
         *,
         want_masks: bool = False,
         idempotency_key: str | None = None,
+        priority: Priority = Priority.ROUTINE,
         sent: Callable[[int], None] = lambda _: None,
     ) -> str:
         """Send one study; its screening id.
@@ -84,7 +85,8 @@ class Client:
             sent: told the bytes of each piece as it goes out.
         """
         sizes = [path.stat().st_size for path in files]
-        header = UploadHeader(idempotency_key or str(uuid.uuid4()), len(files), sum(sizes), patient, want_masks)
+        key = idempotency_key or str(uuid.uuid4())
+        header = UploadHeader(key, len(files), sum(sizes), patient, want_masks, priority)
         with _translated():
             response = self._stub.SubmitStudy(_upload(header, files, sent))
         return str(response.screening_id)

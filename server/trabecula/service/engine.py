@@ -18,7 +18,7 @@ from trabecula.progress import ProgressListener
 from trabecula.report import Screening
 from trabecula.screening import load_engine, screen
 from trabecula.segmentation.settings import Provider, RuntimeSettings
-from trabecula.service.work import Perform, ScreenFunction, perform
+from trabecula.work.runner import Perform, ScreenFunction, perform
 
 
 def load_screen(settings: Settings) -> ScreenFunction:

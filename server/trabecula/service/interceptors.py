@@ -13,8 +13,8 @@ from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from trabecula.errors import TrabeculaError, Unforeseen
-from trabecula.service.events import describe_fault
 from trabecula.service.status import rich_status, status_code
+from trabecula.work.events import describe_fault
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-from trabecula.service.events import ServiceEvent, UploadEnded, WorkFault
+from trabecula.work.events import ServiceEvent, UploadEnded, WorkFault
 
 
 def configure_logs(level: str) -> None:

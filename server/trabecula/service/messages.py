@@ -13,13 +13,14 @@ from trabecula.patient import PatientContext
 from trabecula.patient_file import check_patient
 from trabecula.service.convert import enum_from_proto, enum_to_proto, fill_message, read_message
 from trabecula.service.intake import UploadMessage
-from trabecula.service.records import DocumentKind, ScreeningRecord
-from trabecula.service.states import State
 from trabecula.service.upload import UploadChunk, UploadHeader
 from trabecula.v1 import report_pb2, screening_pb2
+from trabecula.work.records import DocumentKind, Priority, ScreeningRecord
+from trabecula.work.states import State
 
 _STATE = screening_pb2.ScreeningState.DESCRIPTOR
 _KIND = screening_pb2.DocumentKind.DESCRIPTOR
+_SOURCE = screening_pb2.Source.DESCRIPTOR
 _STAGE = report_pb2.Stage.DESCRIPTOR
 
 
@@ -47,12 +48,19 @@ def header_from_proto(message: screening_pb2.StudyHeader) -> UploadHeader:
         total_bytes=message.total_bytes,
         patient=check_patient(read_message(PatientContext, message.patient)),
         want_masks=message.want_masks,
+        priority=priority_from_proto(message.priority) or Priority.ROUTINE,
     )
 
 
 def header_to_proto(header: UploadHeader) -> screening_pb2.SubmitStudyRequest:
     request = screening_pb2.SubmitStudyRequest()
-    fill_message(header, request.header)
+    priority = priority_to_proto(header.priority)
+    request.header.idempotency_key = header.idempotency_key
+    request.header.expected_instances = header.expected_instances
+    request.header.total_bytes = header.total_bytes
+    request.header.want_masks = header.want_masks
+    request.header.priority = priority
+    fill_message(header.patient, request.header.patient)
     return request
 
 
@@ -77,6 +85,10 @@ def summary_to_proto(record: ScreeningRecord) -> screening_pb2.ScreeningSummary:
         ended_at=_timestamp(record.ended_at),
         instances=record.submission.instances,
         total_bytes=record.submission.total_bytes,
+        attempt=record.attempt,
+        priority=priority_to_proto(record.submission.priority),
+        source=enum_to_proto(_SOURCE, record.submission.source),
+        legal_hold=record.legal_hold,
     )
     if record.progress is not None:
         summary.progress.stage = enum_to_proto(_STAGE, record.progress.stage)
@@ -84,6 +96,20 @@ def summary_to_proto(record: ScreeningRecord) -> screening_pb2.ScreeningSummary:
     if record.failure is not None:
         fill_message(record.failure, summary.failure)
     return summary
+
+
+def priority_to_proto(priority: Priority) -> screening_pb2.Priority:
+    return screening_pb2.Priority.Value(f"PRIORITY_{priority.name}")  # type: ignore[return-value]
+
+
+def priority_from_proto(number: int) -> Priority | None:
+    """None for unspecified. Raises InvalidRequest for a number that is no priority."""
+    if number == screening_pb2.PRIORITY_UNSPECIFIED:
+        return None
+    try:
+        return Priority[screening_pb2.Priority.Name(number).removeprefix("PRIORITY_")]
+    except (ValueError, KeyError):
+        raise InvalidRequest(field="priority") from None
 
 
 def state_to_proto(state: State) -> screening_pb2.ScreeningState:

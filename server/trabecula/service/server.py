@@ -1,10 +1,11 @@
-"""The service wired together: store, worker, core, servicer, health, reflection, metrics."""
+"""The service wired together: database, store, work, core, servicer, health, reflection, metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import grpc
 import structlog
@@ -12,41 +13,143 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 
-from trabecula.config import Settings, split_address
+from trabecula.config import Role, Settings, split_address
 from trabecula.errors import ConfigurationError
 from trabecula.service.core import ScreeningCore
+from trabecula.service.intake import Intake
 from trabecula.service.interceptors import CallInterceptor, CallMetrics
 from trabecula.service.logs import log_event
-from trabecula.service.metrics import ScreeningMetrics
+from trabecula.service.metrics import LoadGauges, ScreeningMetrics
 from trabecula.service.servicer import ScreeningServicer
-from trabecula.service.store import FolderStore
-from trabecula.service.work import Runner
+from trabecula.service.wiring import queue_tasks, result_sinks
 from trabecula.v1 import screening_pb2, screening_pb2_grpc
+from trabecula.work.content import ContentStore, FolderContent
+from trabecula.work.database import Database, open_database
+from trabecula.work.notices import Notices
+from trabecula.work.runner import Runner
+from trabecula.work.running import Work, WorkLimits
+from trabecula.work.store import ScreeningStore
 
 SERVICE_NAME = screening_pb2.DESCRIPTOR.services_by_name["ScreeningService"].full_name
 LAST_ANSWERS_S = 2.0
 """After draining: time for open calls to hand over their last messages."""
+WORK_FOLDER = "work"
 
 
 class Server:
-    """One running service on one event loop.
+    """One running service on one event loop, in one of the roles of :class:`trabecula.config.Role`.
 
     Use it as an async context manager, or :func:`serve` to run it until a signal comes.
     """
 
-    def __init__(self, settings: Settings, runner: Runner, registry: CollectorRegistry | None = None) -> None:
+    database: Database
+    content: ContentStore
+    store: ScreeningStore
+    core: ScreeningCore
+
+    def __init__(self, settings: Settings, runner: Runner | None, registry: CollectorRegistry | None = None) -> None:
+        """Args:
+        runner: works on the studies; None with the role ``api``.
+        """
         self.registry = registry or CollectorRegistry()
-        self.core = ScreeningCore(
-            FolderStore(settings.state_dir / "screenings"),
-            runner,
-            settings,
-            listeners=(ScreeningMetrics(self.registry), log_event),
-        )
         self.port = 0
-        """Where it listens, once started."""
+        """Where it listens, once started; 0 with the role ``worker``."""
         self._settings = settings
+        self._runner = runner
+        self._listeners = (ScreeningMetrics(self.registry), log_event)
+        self._open = AsyncExitStack()
+        self._stopped = False
+        self._work: Work | None = None
+        self._grpc: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
-        self._server = grpc.aio.server(
+
+    async def start(self) -> None:
+        """Open the database, load the models, then open the door.
+
+        Raises:
+            DatabaseError: if the database cannot be used.
+            ModelError: if the models cannot be loaded.
+            ConfigurationError: if the address is taken or the TLS files cannot be used.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop(0.0)
+            raise
+
+    async def _start(self) -> None:
+        settings, opened = self._settings, self._open
+        self.database = await opened.enter_async_context(open_database(settings))
+        self.content = FolderContent(settings.state_dir / "content")
+        self.store = ScreeningStore(
+            self.database,
+            max_attempts=settings.max_attempts,
+            sinks=result_sinks(settings),
+            listeners=self._listeners,
+        )
+        gauges = LoadGauges(self.store, self.registry)
+        gauges.start()
+        opened.push_async_callback(gauges.close)
+        if settings.role is not Role.API and self._runner is not None:
+            await self._start_work(self._runner)
+        if settings.role is not Role.WORKER:
+            await self._start_grpc()
+
+    async def _start_work(self, runner: Runner) -> None:
+        settings = self._settings
+        limits = WorkLimits(
+            settings.workers, settings.screening_timeout_s, settings.heartbeat_s, settings.stalled_after_s
+        )
+        self._work = Work(
+            self.database,
+            self.content,
+            self.store,
+            runner,
+            limits,
+            settings.state_dir / WORK_FOLDER,
+            queue_tasks(settings, self.database, self.content),
+            self._listeners,
+        )
+        await self._work.start()
+
+    async def _start_grpc(self) -> None:
+        settings = self._settings
+        notices = Notices(self.database.parameters)
+        notices.start()
+        self._open.push_async_callback(notices.close)
+        self.core = ScreeningCore(
+            self.store, self.content, notices, Intake(self.content, settings), settings, self._listeners
+        )
+        self._grpc = self._make_grpc()
+        self.port = self._bind(self._grpc)
+        await self._grpc.start()
+        for name in ("", SERVICE_NAME):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, drain_s: float) -> None:
+        """Turn health to NOT_SERVING, let running studies end for so long and put back the rest, then close."""
+        if self._stopped:
+            return
+        self._stopped = True
+        await self._health.enter_graceful_shutdown()
+        if self._grpc is not None:
+            self.core.drain()
+        if self._work is not None:
+            await self._work.stop(drain_s)
+        if self._grpc is not None:
+            await self._grpc.stop(LAST_ANSWERS_S)
+        await self._open.aclose()
+
+    async def __aenter__(self) -> Server:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop(0.0)
+
+    def _make_grpc(self) -> grpc.aio.Server:
+        settings = self._settings
+        server = grpc.aio.server(
             interceptors=(CallInterceptor(CallMetrics(self.registry)),),
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -57,53 +160,27 @@ class Server:
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ],
         )
-        screening_pb2_grpc.add_ScreeningServiceServicer_to_server(ScreeningServicer(self.core), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        screening_pb2_grpc.add_ScreeningServiceServicer_to_server(ScreeningServicer(self.core), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if settings.reflection:
             names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._server)
+            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        return server
 
-    async def start(self) -> None:
-        """Load the models, then open the door.
-
-        Raises:
-            ModelError: if the models cannot be loaded.
-            ConfigurationError: if the address is taken or the TLS files cannot be used.
-        """
-        await self.core.start()
-        self.port = self._bind()
-        await self._server.start()
-        for name in ("", SERVICE_NAME):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-
-    async def stop(self, drain_s: float) -> None:
-        """Turn health to NOT_SERVING, let accepted work end for so long, then close."""
-        await self._health.enter_graceful_shutdown()
-        await self.core.drain(drain_s)
-        await self.core.close()
-        await self._server.stop(LAST_ANSWERS_S)
-
-    async def __aenter__(self) -> Server:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop(0.0)
-
-    def _bind(self) -> int:
+    def _bind(self, server: grpc.aio.Server) -> int:
         address = self._settings.listen
         split_address(address)
         try:
             credentials = _credentials(self._settings)
             if credentials is None:
-                return self._server.add_insecure_port(address)
-            return self._server.add_secure_port(address, credentials)
+                return server.add_insecure_port(address)
+            return server.add_secure_port(address, credentials)
         except (RuntimeError, OSError) as error:
             raise ConfigurationError(listen=address) from error
 
 
 async def serve(
-    settings: Settings, runner: Runner, ready: Callable[[int], Awaitable[None] | None] | None = None
+    settings: Settings, runner: Runner | None, ready: Callable[[int], Awaitable[None] | None] | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once.
 
@@ -118,7 +195,7 @@ async def serve(
         loop.add_signal_handler(number, stop.set)
     await server.start()
     _serve_metrics(settings, server.registry)
-    log.info("serving", port=server.port, tls=settings.tls_certificate_file is not None)
+    log.info("serving", role=settings.role.value, port=server.port, tls=settings.tls_certificate_file is not None)
     if ready is not None and (waiting := ready(server.port)) is not None:
         await waiting
     await stop.wait()

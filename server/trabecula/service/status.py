@@ -23,6 +23,8 @@ STATUS: Final[dict[type[errors.TrabeculaError], grpc.StatusCode]] = {
     errors.AlreadyEnded: grpc.StatusCode.FAILED_PRECONDITION,
     errors.InvalidStep: grpc.StatusCode.FAILED_PRECONDITION,
     errors.OutOfDate: grpc.StatusCode.ABORTED,
+    errors.PixelsDeleted: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.DatabaseUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.Cancelled: grpc.StatusCode.CANCELLED,
     errors.UploadTimedOut: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from trabecula.config import Settings
-from trabecula.service.process_runner import ProcessRunner
-from trabecula.service.work import Perform, Runner, ThreadRunner
+from trabecula.work.process_runner import ProcessRunner
+from trabecula.work.runner import Perform, Runner, ThreadRunner
 
 
 def make_runner(settings: Settings) -> Runner:

@@ -26,51 +26,55 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from trabecula.v1 import report_pb2 as trabecula_dot_v1_dot_report__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctrabecula/v1/screening.proto\x12\x0ctrabecula.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19trabecula/v1/report.proto\"w\n\x12SubmitStudyRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.trabecula.v1.StudyHeaderH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.trabecula.v1.InstanceChunkH\x00\x42\x06\n\x04part\"\x9a\x01\n\x0bStudyHeader\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x1a\n\x12\x65xpected_instances\x18\x02 \x01(\r\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04\x12-\n\x07patient\x18\x04 \x01(\x0b\x32\x1c.trabecula.v1.PatientContext\x12\x12\n\nwant_masks\x18\x05 \x01(\x08\"c\n\rInstanceChunk\x12\x16\n\x0einstance_index\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\"X\n\x13SubmitStudyResponse\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.trabecula.v1.ScreeningState\"=\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x13\n\x0binput_error\x18\x03 \x01(\x08\"E\n\rStageProgress\x12\"\n\x05stage\x18\x01 \x01(\x0e\x32\x13.trabecula.v1.Stage\x12\x10\n\x08\x66raction\x18\x02 \x01(\x01\"\x93\x03\n\x10ScreeningSummary\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.trabecula.v1.ScreeningState\x12-\n\x08progress\x18\x03 \x01(\x0b\x32\x1b.trabecula.v1.StageProgress\x12&\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.trabecula.v1.Failure\x12-\n\tdocuments\x18\x05 \x03(\x0e\x32\x1a.trabecula.v1.DocumentKind\x12\x30\n\x0csubmitted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tinstances\x18\t \x01(\r\x12\x13\n\x0btotal_bytes\x18\n \x01(\x04\"+\n\x13GetScreeningRequest\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\"v\n\x14GetScreeningResponse\x12/\n\x07summary\x18\x01 \x01(\x0b\x32\x1e.trabecula.v1.ScreeningSummary\x12-\n\x06report\x18\x02 \x01(\x0b\x32\x1d.trabecula.v1.ScreeningReport\"-\n\x15WatchScreeningRequest\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\"I\n\x16WatchScreeningResponse\x12/\n\x07summary\x18\x01 \x01(\x0b\x32\x1e.trabecula.v1.ScreeningSummary\"l\n\x15ListScreeningsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12,\n\x06states\x18\x03 \x03(\x0e\x32\x1c.trabecula.v1.ScreeningState\"d\n\x16ListScreeningsResponse\x12\x31\n\tsummaries\x18\x01 \x03(\x0b\x32\x1e.trabecula.v1.ScreeningSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x16\x43\x61ncelScreeningRequest\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\"F\n\x17\x43\x61ncelScreeningResponse\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.trabecula.v1.ScreeningState\"T\n\x12GetDocumentRequest\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.trabecula.v1.DocumentKind\"L\n\x13GetDocumentResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04*\xe0\x01\n\x0eScreeningState\x12\x1f\n\x1bSCREENING_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SCREENING_STATE_QUEUED\x10\x01\x12\x1b\n\x17SCREENING_STATE_RUNNING\x10\x02\x12\x1c\n\x18SCREENING_STATE_REPORTED\x10\x03\x12\x1b\n\x17SCREENING_STATE_REFUSED\x10\x04\x12\x1a\n\x16SCREENING_STATE_FAILED\x10\x05\x12\x1d\n\x19SCREENING_STATE_CANCELLED\x10\x06*\xcd\x01\n\x0c\x44ocumentKind\x12\x1d\n\x19\x44OCUMENT_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44OCUMENT_KIND_REPORT_JSON\x10\x01\x12\x1d\n\x19\x44OCUMENT_KIND_REPORT_HTML\x10\x02\x12\x1d\n\x19\x44OCUMENT_KIND_BUNDLE_JSON\x10\x03\x12\x1f\n\x1b\x44OCUMENT_KIND_ANATOMY_NIFTI\x10\x04\x12 \n\x1c\x44OCUMENT_KIND_ANATOMY_LABELS\x10\x05\x32\xb1\x04\n\x10ScreeningService\x12T\n\x0bSubmitStudy\x12 .trabecula.v1.SubmitStudyRequest\x1a!.trabecula.v1.SubmitStudyResponse(\x01\x12U\n\x0cGetScreening\x12!.trabecula.v1.GetScreeningRequest\x1a\".trabecula.v1.GetScreeningResponse\x12]\n\x0eWatchScreening\x12#.trabecula.v1.WatchScreeningRequest\x1a$.trabecula.v1.WatchScreeningResponse0\x01\x12[\n\x0eListScreenings\x12#.trabecula.v1.ListScreeningsRequest\x1a$.trabecula.v1.ListScreeningsResponse\x12^\n\x0f\x43\x61ncelScreening\x12$.trabecula.v1.CancelScreeningRequest\x1a%.trabecula.v1.CancelScreeningResponse\x12T\n\x0bGetDocument\x12 .trabecula.v1.GetDocumentRequest\x1a!.trabecula.v1.GetDocumentResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctrabecula/v1/screening.proto\x12\x0ctrabecula.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19trabecula/v1/report.proto\"w\n\x12SubmitStudyRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.trabecula.v1.StudyHeaderH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.trabecula.v1.InstanceChunkH\x00\x42\x06\n\x04part\"\xc4\x01\n\x0bStudyHeader\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x1a\n\x12\x65xpected_instances\x18\x02 \x01(\r\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04\x12-\n\x07patient\x18\x04 \x01(\x0b\x32\x1c.trabecula.v1.PatientContext\x12\x12\n\nwant_masks\x18\x05 \x01(\x08\x12(\n\x08priority\x18\x06 \x01(\x0e\x32\x16.trabecula.v1.Priority\"c\n\rInstanceChunk\x12\x16\n\x0einstance_index\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\"X\n\x13SubmitStudyResponse\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.trabecula.v1.ScreeningState\"=\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x13\n\x0binput_error\x18\x03 \x01(\x08\"E\n\rStageProgress\x12\"\n\x05stage\x18\x01 \x01(\x0e\x32\x13.trabecula.v1.Stage\x12\x10\n\x08\x66raction\x18\x02 \x01(\x01\"\x88\x04\n\x10ScreeningSummary\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.trabecula.v1.ScreeningState\x12-\n\x08progress\x18\x03 \x01(\x0b\x32\x1b.trabecula.v1.StageProgress\x12&\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.trabecula.v1.Failure\x12-\n\tdocuments\x18\x05 \x03(\x0e\x32\x1a.trabecula.v1.DocumentKind\x12\x30\n\x0csubmitted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tinstances\x18\t \x01(\r\x12\x13\n\x0btotal_bytes\x18\n \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\r\x12(\n\x08priority\x18\x0c \x01(\x0e\x32\x16.trabecula.v1.Priority\x12$\n\x06source\x18\r \x01(\x0e\x32\x14.trabecula.v1.Source\x12\x12\n\nlegal_hold\x18\x0e \x01(\x08\"+\n\x13GetScreeningRequest\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\"v\n\x14GetScreeningResponse\x12/\n\x07summary\x18\x01 \x01(\x0b\x32\x1e.trabecula.v1.ScreeningSummary\x12-\n\x06report\x18\x02 \x01(\x0b\x32\x1d.trabecula.v1.ScreeningReport\"-\n\x15WatchScreeningRequest\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\"I\n\x16WatchScreeningResponse\x12/\n\x07summary\x18\x01 \x01(\x0b\x32\x1e.trabecula.v1.ScreeningSummary\"l\n\x15ListScreeningsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12,\n\x06states\x18\x03 \x03(\x0e\x32\x1c.trabecula.v1.ScreeningState\"d\n\x16ListScreeningsResponse\x12\x31\n\tsummaries\x18\x01 \x03(\x0b\x32\x1e.trabecula.v1.ScreeningSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x16\x43\x61ncelScreeningRequest\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\"F\n\x17\x43\x61ncelScreeningResponse\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.trabecula.v1.ScreeningState\"T\n\x12GetDocumentRequest\x12\x14\n\x0cscreening_id\x18\x01 \x01(\t\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.trabecula.v1.DocumentKind\"L\n\x13GetDocumentResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04*c\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x14\n\x10PRIORITY_ARCHIVE\x10\x01\x12\x14\n\x10PRIORITY_ROUTINE\x10\x02\x12\x11\n\rPRIORITY_STAT\x10\x03*X\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSOURCE_GRPC\x10\x01\x12\x10\n\x0cSOURCE_DIMSE\x10\x02\x12\x13\n\x0fSOURCE_DICOMWEB\x10\x03*\xe0\x01\n\x0eScreeningState\x12\x1f\n\x1bSCREENING_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SCREENING_STATE_QUEUED\x10\x01\x12\x1b\n\x17SCREENING_STATE_RUNNING\x10\x02\x12\x1c\n\x18SCREENING_STATE_REPORTED\x10\x03\x12\x1b\n\x17SCREENING_STATE_REFUSED\x10\x04\x12\x1a\n\x16SCREENING_STATE_FAILED\x10\x05\x12\x1d\n\x19SCREENING_STATE_CANCELLED\x10\x06*\xcd\x01\n\x0c\x44ocumentKind\x12\x1d\n\x19\x44OCUMENT_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44OCUMENT_KIND_REPORT_JSON\x10\x01\x12\x1d\n\x19\x44OCUMENT_KIND_REPORT_HTML\x10\x02\x12\x1d\n\x19\x44OCUMENT_KIND_BUNDLE_JSON\x10\x03\x12\x1f\n\x1b\x44OCUMENT_KIND_ANATOMY_NIFTI\x10\x04\x12 \n\x1c\x44OCUMENT_KIND_ANATOMY_LABELS\x10\x05\x32\xb1\x04\n\x10ScreeningService\x12T\n\x0bSubmitStudy\x12 .trabecula.v1.SubmitStudyRequest\x1a!.trabecula.v1.SubmitStudyResponse(\x01\x12U\n\x0cGetScreening\x12!.trabecula.v1.GetScreeningRequest\x1a\".trabecula.v1.GetScreeningResponse\x12]\n\x0eWatchScreening\x12#.trabecula.v1.WatchScreeningRequest\x1a$.trabecula.v1.WatchScreeningResponse0\x01\x12[\n\x0eListScreenings\x12#.trabecula.v1.ListScreeningsRequest\x1a$.trabecula.v1.ListScreeningsResponse\x12^\n\x0f\x43\x61ncelScreening\x12$.trabecula.v1.CancelScreeningRequest\x1a%.trabecula.v1.CancelScreeningResponse\x12T\n\x0bGetDocument\x12 .trabecula.v1.GetDocumentRequest\x1a!.trabecula.v1.GetDocumentResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trabecula.v1.screening_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCREENINGSTATE']._serialized_start=1899
-  _globals['_SCREENINGSTATE']._serialized_end=2123
-  _globals['_DOCUMENTKIND']._serialized_start=2126
-  _globals['_DOCUMENTKIND']._serialized_end=2331
+  _globals['_PRIORITY']._serialized_start=2057
+  _globals['_PRIORITY']._serialized_end=2156
+  _globals['_SOURCE']._serialized_start=2158
+  _globals['_SOURCE']._serialized_end=2246
+  _globals['_SCREENINGSTATE']._serialized_start=2249
+  _globals['_SCREENINGSTATE']._serialized_end=2473
+  _globals['_DOCUMENTKIND']._serialized_start=2476
+  _globals['_DOCUMENTKIND']._serialized_end=2681
   _globals['_SUBMITSTUDYREQUEST']._serialized_start=106
   _globals['_SUBMITSTUDYREQUEST']._serialized_end=225
   _globals['_STUDYHEADER']._serialized_start=228
-  _globals['_STUDYHEADER']._serialized_end=382
-  _globals['_INSTANCECHUNK']._serialized_start=384
-  _globals['_INSTANCECHUNK']._serialized_end=483
-  _globals['_SUBMITSTUDYRESPONSE']._serialized_start=485
-  _globals['_SUBMITSTUDYRESPONSE']._serialized_end=573
-  _globals['_FAILURE']._serialized_start=575
-  _globals['_FAILURE']._serialized_end=636
-  _globals['_STAGEPROGRESS']._serialized_start=638
-  _globals['_STAGEPROGRESS']._serialized_end=707
-  _globals['_SCREENINGSUMMARY']._serialized_start=710
-  _globals['_SCREENINGSUMMARY']._serialized_end=1113
-  _globals['_GETSCREENINGREQUEST']._serialized_start=1115
-  _globals['_GETSCREENINGREQUEST']._serialized_end=1158
-  _globals['_GETSCREENINGRESPONSE']._serialized_start=1160
-  _globals['_GETSCREENINGRESPONSE']._serialized_end=1278
-  _globals['_WATCHSCREENINGREQUEST']._serialized_start=1280
-  _globals['_WATCHSCREENINGREQUEST']._serialized_end=1325
-  _globals['_WATCHSCREENINGRESPONSE']._serialized_start=1327
-  _globals['_WATCHSCREENINGRESPONSE']._serialized_end=1400
-  _globals['_LISTSCREENINGSREQUEST']._serialized_start=1402
-  _globals['_LISTSCREENINGSREQUEST']._serialized_end=1510
-  _globals['_LISTSCREENINGSRESPONSE']._serialized_start=1512
-  _globals['_LISTSCREENINGSRESPONSE']._serialized_end=1612
-  _globals['_CANCELSCREENINGREQUEST']._serialized_start=1614
-  _globals['_CANCELSCREENINGREQUEST']._serialized_end=1660
-  _globals['_CANCELSCREENINGRESPONSE']._serialized_start=1662
-  _globals['_CANCELSCREENINGRESPONSE']._serialized_end=1732
-  _globals['_GETDOCUMENTREQUEST']._serialized_start=1734
-  _globals['_GETDOCUMENTREQUEST']._serialized_end=1818
-  _globals['_GETDOCUMENTRESPONSE']._serialized_start=1820
-  _globals['_GETDOCUMENTRESPONSE']._serialized_end=1896
-  _globals['_SCREENINGSERVICE']._serialized_start=2334
-  _globals['_SCREENINGSERVICE']._serialized_end=2895
+  _globals['_STUDYHEADER']._serialized_end=424
+  _globals['_INSTANCECHUNK']._serialized_start=426
+  _globals['_INSTANCECHUNK']._serialized_end=525
+  _globals['_SUBMITSTUDYRESPONSE']._serialized_start=527
+  _globals['_SUBMITSTUDYRESPONSE']._serialized_end=615
+  _globals['_FAILURE']._serialized_start=617
+  _globals['_FAILURE']._serialized_end=678
+  _globals['_STAGEPROGRESS']._serialized_start=680
+  _globals['_STAGEPROGRESS']._serialized_end=749
+  _globals['_SCREENINGSUMMARY']._serialized_start=752
+  _globals['_SCREENINGSUMMARY']._serialized_end=1272
+  _globals['_GETSCREENINGREQUEST']._serialized_start=1274
+  _globals['_GETSCREENINGREQUEST']._serialized_end=1317
+  _globals['_GETSCREENINGRESPONSE']._serialized_start=1319
+  _globals['_GETSCREENINGRESPONSE']._serialized_end=1437
+  _globals['_WATCHSCREENINGREQUEST']._serialized_start=1439
+  _globals['_WATCHSCREENINGREQUEST']._serialized_end=1484
+  _globals['_WATCHSCREENINGRESPONSE']._serialized_start=1486
+  _globals['_WATCHSCREENINGRESPONSE']._serialized_end=1559
+  _globals['_LISTSCREENINGSREQUEST']._serialized_start=1561
+  _globals['_LISTSCREENINGSREQUEST']._serialized_end=1669
+  _globals['_LISTSCREENINGSRESPONSE']._serialized_start=1671
+  _globals['_LISTSCREENINGSRESPONSE']._serialized_end=1771
+  _globals['_CANCELSCREENINGREQUEST']._serialized_start=1773
+  _globals['_CANCELSCREENINGREQUEST']._serialized_end=1819
+  _globals['_CANCELSCREENINGRESPONSE']._serialized_start=1821
+  _globals['_CANCELSCREENINGRESPONSE']._serialized_end=1891
+  _globals['_GETDOCUMENTREQUEST']._serialized_start=1893
+  _globals['_GETDOCUMENTREQUEST']._serialized_end=1977
+  _globals['_GETDOCUMENTRESPONSE']._serialized_start=1979
+  _globals['_GETDOCUMENTRESPONSE']._serialized_end=2055
+  _globals['_SCREENINGSERVICE']._serialized_start=2684
+  _globals['_SCREENINGSERVICE']._serialized_end=3245
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIORITY_UNSPECIFIED: _ClassVar[Priority]
+    PRIORITY_ARCHIVE: _ClassVar[Priority]
+    PRIORITY_ROUTINE: _ClassVar[Priority]
+    PRIORITY_STAT: _ClassVar[Priority]
+
+class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SOURCE_UNSPECIFIED: _ClassVar[Source]
+    SOURCE_GRPC: _ClassVar[Source]
+    SOURCE_DIMSE: _ClassVar[Source]
+    SOURCE_DICOMWEB: _ClassVar[Source]
+
 class ScreeningState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SCREENING_STATE_UNSPECIFIED: _ClassVar[ScreeningState]
@@ -29,6 +43,14 @@ class DocumentKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DOCUMENT_KIND_BUNDLE_JSON: _ClassVar[DocumentKind]
     DOCUMENT_KIND_ANATOMY_NIFTI: _ClassVar[DocumentKind]
     DOCUMENT_KIND_ANATOMY_LABELS: _ClassVar[DocumentKind]
+PRIORITY_UNSPECIFIED: Priority
+PRIORITY_ARCHIVE: Priority
+PRIORITY_ROUTINE: Priority
+PRIORITY_STAT: Priority
+SOURCE_UNSPECIFIED: Source
+SOURCE_GRPC: Source
+SOURCE_DIMSE: Source
+SOURCE_DICOMWEB: Source
 SCREENING_STATE_UNSPECIFIED: ScreeningState
 SCREENING_STATE_QUEUED: ScreeningState
 SCREENING_STATE_RUNNING: ScreeningState
@@ -52,18 +74,20 @@ class SubmitStudyRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[StudyHeader, _Mapping]] = ..., chunk: _Optional[_Union[InstanceChunk, _Mapping]] = ...) -> None: ...
 
 class StudyHeader(_message.Message):
-    __slots__ = ("idempotency_key", "expected_instances", "total_bytes", "patient", "want_masks")
+    __slots__ = ("idempotency_key", "expected_instances", "total_bytes", "patient", "want_masks", "priority")
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_INSTANCES_FIELD_NUMBER: _ClassVar[int]
     TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     PATIENT_FIELD_NUMBER: _ClassVar[int]
     WANT_MASKS_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
     expected_instances: int
     total_bytes: int
     patient: _report_pb2.PatientContext
     want_masks: bool
-    def __init__(self, idempotency_key: _Optional[str] = ..., expected_instances: _Optional[int] = ..., total_bytes: _Optional[int] = ..., patient: _Optional[_Union[_report_pb2.PatientContext, _Mapping]] = ..., want_masks: _Optional[bool] = ...) -> None: ...
+    priority: Priority
+    def __init__(self, idempotency_key: _Optional[str] = ..., expected_instances: _Optional[int] = ..., total_bytes: _Optional[int] = ..., patient: _Optional[_Union[_report_pb2.PatientContext, _Mapping]] = ..., want_masks: _Optional[bool] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
 
 class InstanceChunk(_message.Message):
     __slots__ = ("instance_index", "offset", "data", "last", "sha256")
@@ -106,7 +130,7 @@ class StageProgress(_message.Message):
     def __init__(self, stage: _Optional[_Union[_report_pb2.Stage, str]] = ..., fraction: _Optional[float] = ...) -> None: ...
 
 class ScreeningSummary(_message.Message):
-    __slots__ = ("screening_id", "state", "progress", "failure", "documents", "submitted_at", "started_at", "ended_at", "instances", "total_bytes")
+    __slots__ = ("screening_id", "state", "progress", "failure", "documents", "submitted_at", "started_at", "ended_at", "instances", "total_bytes", "attempt", "priority", "source", "legal_hold")
     SCREENING_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +141,10 @@ class ScreeningSummary(_message.Message):
     ENDED_AT_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
     TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    LEGAL_HOLD_FIELD_NUMBER: _ClassVar[int]
     screening_id: str
     state: ScreeningState
     progress: StageProgress
@@ -127,7 +155,11 @@ class ScreeningSummary(_message.Message):
     ended_at: _timestamp_pb2.Timestamp
     instances: int
     total_bytes: int
-    def __init__(self, screening_id: _Optional[str] = ..., state: _Optional[_Union[ScreeningState, str]] = ..., progress: _Optional[_Union[StageProgress, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., documents: _Optional[_Iterable[_Union[DocumentKind, str]]] = ..., submitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., instances: _Optional[int] = ..., total_bytes: _Optional[int] = ...) -> None: ...
+    attempt: int
+    priority: Priority
+    source: Source
+    legal_hold: bool
+    def __init__(self, screening_id: _Optional[str] = ..., state: _Optional[_Union[ScreeningState, str]] = ..., progress: _Optional[_Union[StageProgress, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., documents: _Optional[_Iterable[_Union[DocumentKind, str]]] = ..., submitted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., instances: _Optional[int] = ..., total_bytes: _Optional[int] = ..., attempt: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., source: _Optional[_Union[Source, str]] = ..., legal_hold: _Optional[bool] = ...) -> None: ...
 
 class GetScreeningRequest(_message.Message):
     __slots__ = ("screening_id",)

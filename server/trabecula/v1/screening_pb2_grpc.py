@@ -70,8 +70,8 @@ class ScreeningServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def SubmitStudy(self, request_iterator, context):
-        """Takes one study in chunks; the first message is the header. The answer comes as soon as the last byte is
-        stored and the work is queued. The same idempotency key with the same content gives the same id.
+        """Takes one study in chunks; the first message is the header. The answer comes once the study is durable: its bytes
+        flushed, its row and its job committed. From then on it ends exactly once. The same idempotency key with the same content gives the same id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

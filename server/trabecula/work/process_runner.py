@@ -13,11 +13,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final
 
-from trabecula.errors import TrabeculaError, Unforeseen, WorkerCrashed
+from trabecula.errors import TrabeculaError, WorkerCrashed
 from trabecula.outcome import Stage
-from trabecula.work.events import describe_fault
 from trabecula.work.records import Job
-from trabecula.work.runner import Completion, Control, Perform
+from trabecula.work.runner import Completion, Control, Perform, outcome
 
 LISTEN_S: Final = 0.2
 """How often a silent worker's job is checked for cancellation and its time limit."""
@@ -157,16 +156,6 @@ def _serve_jobs(pipe: Connection, make_perform: Callable[[], Perform]) -> None:
     while True:
         try:
             job: Job = pipe.recv()
-            pipe.send(_outcome(perform, job, tell))
+            pipe.send(outcome(perform, job, tell))
         except (EOFError, BrokenPipeError):
             return
-
-
-def _outcome(perform: Perform, job: Job, tell: Callable[[Stage, float], None]) -> Completion | TrabeculaError:
-    """The outermost loop of the child's work: a fault becomes a message, and the child lives on."""
-    try:
-        return perform(job, tell)
-    except TrabeculaError as error:
-        return error
-    except Exception as error:
-        return Unforeseen(describe_fault(error))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.errors import InvalidRequest, NotFound
@@ -84,7 +84,8 @@ async def read_page(
     query = select(screening).where(*_conditions(filters)).order_by(*newest).limit(size + 1)
     if token:
         at, last = _read_token(token)
-        query = query.where(tuple_(screening.c.submitted_at, screening.c.id) < tuple_(at, last))
+        shown_last = tuple_(literal(at, screening.c.submitted_at.type), literal(last, screening.c.id.type))
+        query = query.where(tuple_(screening.c.submitted_at, screening.c.id) < shown_last)
     rows = (await connection.execute(query)).mappings().all()
     shown = rows[:size]
     found = await connection.execute(

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from trabecula.errors import Cancelled, ScreeningTimedOut
+from trabecula.errors import Cancelled, ScreeningTimedOut, TrabeculaError, Unforeseen
 from trabecula.outcome import Stage
 from trabecula.patient import PatientContext
 from trabecula.progress import ProgressListener
 from trabecula.report import ReportStatus, Screening, ScreeningReport
+from trabecula.work.disk import disk_full_is_overload
 from trabecula.work.documents import write_documents
+from trabecula.work.events import describe_fault
 from trabecula.work.records import DocumentKind, Job, ScreeningRecord
 
 if TYPE_CHECKING:
@@ -90,8 +92,19 @@ Perform = Callable[[Job, ProgressListener], Completion]
 def perform(screen: ScreenFunction, fhir: FhirOptions, job: Job, progress: ProgressListener) -> Completion:
     """Screen the study and write its documents. With the first two given it is a :data:`Perform`."""
     screening = screen(job.instances, job.patient, progress, keep_anatomy=job.want_masks)
-    documents = write_documents(screening, job.results, fhir)
+    with disk_full_is_overload():
+        documents = write_documents(screening, job.results, fhir)
     return Completion(screening.report.status, documents, screening.report)
+
+
+def outcome(perform: Perform, job: Job, progress: ProgressListener) -> Completion | TrabeculaError:
+    """The outermost loop of the work itself: a fault of the program says something about this study alone."""
+    try:
+        return perform(job, progress)
+    except TrabeculaError as error:
+        return error
+    except Exception as error:
+        return Unforeseen(describe_fault(error))
 
 
 class Runner(Protocol):
@@ -124,7 +137,11 @@ class ThreadRunner:
     async def run(self, job: Job, control: Control) -> Completion:
         if self._perform is None:
             raise RuntimeError("start() comes before run()")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._perform, job, control.progress)
+        loop = asyncio.get_running_loop()
+        done = await loop.run_in_executor(self._pool, outcome, self._perform, job, control.progress)
+        if isinstance(done, TrabeculaError):
+            raise done
+        return done
 
     async def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -41,9 +41,13 @@ class Scratch:
             shutil.rmtree(made, ignore_errors=True)
 
     def close(self) -> None:
+        """Delete it; may be called more than once."""
+        if self._handle < 0:
+            return
         shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.unlink(missing_ok=True)
         os.close(self._handle)
+        self._handle = -1
 
 
 def _clear_if_abandoned(lock: Path) -> None:

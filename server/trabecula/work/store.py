@@ -16,7 +16,16 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from trabecula.errors import AlreadyExists, InputError, NotFound, NotReady, PixelsDeleted, TrabeculaError
+from trabecula.errors import (
+    AlreadyExists,
+    DatabaseUnavailable,
+    InputError,
+    NotFound,
+    NotReady,
+    Overloaded,
+    PixelsDeleted,
+    TrabeculaError,
+)
 from trabecula.patient import PatientContext
 from trabecula.report import ReportStatus
 from trabecula.work import reading
@@ -40,7 +49,10 @@ from trabecula.work.states import Event, State
 CHANNEL: Final = "trabecula_screening"
 """PostgreSQL notifications with the id of a screening that changed."""
 SHUTDOWN: Final = "shutdown"
-"""Reason of an attempt that ended because its worker was asked to stop; it is not held against the study."""
+"""Reason of an attempt that ended because its worker was asked to stop."""
+BLAMELESS: Final = (SHUTDOWN, Overloaded.code, DatabaseUnavailable.code)
+"""Reasons that are not held against the study: it waits until there is room, or the database is back."""
+NO_ROOM_DELAY_S: Final = 15.0
 RETRY_DELAYS_S: Final = (0.0, 10.0, 60.0)
 """What a study waits after its first, second ... attempt that was lost; the last one for all that follow."""
 
@@ -206,7 +218,7 @@ class ScreeningStore:
         """
         event = Event.REPORT if completion.status is ReportStatus.REPORTED else Event.REFUSE
         async with self._database.transaction() as connection:
-            record = await _still_running(connection, claim)
+            record = await _running(connection, claim.record.screening_id, claim.record.attempt)
             if record is None:
                 return None
             changed = await self._change(connection, record, event, documents=tuple(documents))
@@ -229,7 +241,7 @@ class ScreeningStore:
     async def end_with_failure(self, claim: Claim, error: TrabeculaError, fault: str = "") -> ScreeningRecord | None:
         """A study that cannot be worked on: trying again would not help. None when overtaken."""
         async with self._database.transaction() as connection:
-            record = await _still_running(connection, claim)
+            record = await _running(connection, claim.record.screening_id, claim.record.attempt)
             if record is None:
                 return None
             changed = await self._change(
@@ -241,7 +253,7 @@ class ScreeningStore:
     async def end_as_cancelled(self, claim: Claim) -> ScreeningRecord | None:
         """The attempt stopped because it was asked to. None when overtaken."""
         async with self._database.transaction() as connection:
-            record = await _still_running(connection, claim)
+            record = await _running(connection, claim.record.screening_id, claim.record.attempt)
             if record is None:
                 return None
             changed = await self._change(connection, record, Event.STOP)
@@ -262,26 +274,34 @@ class ScreeningStore:
             The record; None when another attempt has begun or the screening has ended.
         """
         async with self._database.transaction() as connection:
-            record = await reading.read_record(connection, screening_id, lock=True)
-            if record.state is not State.RUNNING or record.attempt != attempt:
+            record = await _running(connection, screening_id, attempt)
+            if record is None:
                 return None
+            reason = error.code if error is not None else SHUTDOWN
             if record.cancel_requested:
                 changed = await self._change(connection, record, Event.STOP)
-            elif error is None:
-                changed = await self._change(connection, record, Event.REQUEUE, reason=SHUTDOWN)
-                await enqueue(connection, changed)
+            elif error is None or reason in BLAMELESS:
+                changed = await self._change(connection, record, Event.REQUEUE, reason=reason)
+                await self._enqueue_after(connection, changed, NO_ROOM_DELAY_S if error is not None else 0.0)
             else:
-                lost = await _lost_attempts(connection, screening_id) + 1
-                error.fields["attempts"] = lost
-                if lost >= self._max_attempts:
-                    failure = failure_of(error)
-                    changed = await self._change(connection, record, Event.FAIL, failure=failure, reason=error.code)
-                else:
-                    changed = await self._change(connection, record, Event.REQUEUE, reason=error.code)
-                    delay_s = RETRY_DELAYS_S[min(lost, len(RETRY_DELAYS_S)) - 1]
-                    await enqueue(connection, changed, self._now() + timedelta(seconds=delay_s) if delay_s else None)
-        self._tell(ScreeningChanged(changed, fault or (error.code if error else SHUTDOWN)))
+                changed = await self._blame(connection, record, error)
+        self._tell(ScreeningChanged(changed, fault or reason))
         return changed
+
+    async def _blame(
+        self, connection: AsyncConnection, record: ScreeningRecord, error: TrabeculaError
+    ) -> ScreeningRecord:
+        """Another attempt, or the dead letter after the last one."""
+        lost = await _lost_attempts(connection, record.screening_id) + 1
+        if lost >= self._max_attempts:
+            error.fields["attempts"] = lost
+            return await self._change(connection, record, Event.FAIL, failure=failure_of(error), reason=error.code)
+        changed = await self._change(connection, record, Event.REQUEUE, reason=error.code)
+        await self._enqueue_after(connection, changed, RETRY_DELAYS_S[min(lost, len(RETRY_DELAYS_S)) - 1])
+        return changed
+
+    async def _enqueue_after(self, connection: AsyncConnection, record: ScreeningRecord, delay_s: float) -> None:
+        await enqueue(connection, record, self._now() + timedelta(seconds=delay_s) if delay_s else None)
 
     # What people ask for
 
@@ -300,7 +320,8 @@ class ScreeningStore:
             await self._change(connection, record, Event.CANCEL)
             if changed.state is State.CANCELLED:
                 await withdraw(connection, record.screening_id)
-        self._tell(ScreeningChanged(changed))
+        if changed.state is not record.state:
+            self._tell(ScreeningChanged(changed))
         return changed
 
     async def revive(self, screening_id: str) -> ScreeningRecord:
@@ -408,14 +429,13 @@ def failure_of(error: TrabeculaError) -> Failure:
     return Failure(error.code, error.client_message, isinstance(error, InputError))
 
 
-async def _still_running(connection: AsyncConnection, claim: Claim) -> ScreeningRecord | None:
+async def _running(connection: AsyncConnection, screening_id: str, attempt: int) -> ScreeningRecord | None:
     """The locked record, if this attempt is still the one that counts."""
     try:
-        record = await reading.read_record(connection, claim.record.screening_id, lock=True)
+        record = await reading.read_record(connection, screening_id, lock=True)
     except NotFound:
         return None
-    ours = record.state is State.RUNNING and record.attempt == claim.record.attempt
-    return record if ours else None
+    return record if record.state is State.RUNNING and record.attempt == attempt else None
 
 
 async def _lost_attempts(connection: AsyncConnection, screening_id: str) -> int:
@@ -429,7 +449,7 @@ async def _lost_attempts(connection: AsyncConnection, screening_id: str) -> int:
         .where(
             transition.c.screening_id == screening_id,
             transition.c.event == Event.REQUEUE.value,
-            transition.c.reason != SHUTDOWN,
+            transition.c.reason.not_in(BLAMELESS),
             transition.c.id > revived.scalar_subquery(),
         )
     )

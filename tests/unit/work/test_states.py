@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from trabecula.errors import AlreadyEnded
-from trabecula.service.states import TRANSITIONS, Event, IllegalTransition, State, next_state
+from trabecula.work.states import TRANSITIONS, Event, IllegalTransition, State, next_state
 
 # Kept apart from the table in the program on purpose. Rows: states; columns: events. A dot is illegal.
 EXPECTED = """
-           start    report    refuse   fail    cancel     stop
-queued     running  .         .        failed  cancelled  .
-running    .        reported  refused  failed  running    cancelled
-reported   .        .         .        .       ended      .
-refused    .        .         .        .       ended      .
-failed     .        .         .        .       ended      .
-cancelled  .        .         .        .       cancelled  .
+           start    report    refuse   fail    requeue  cancel     stop       revive
+queued     running  .         .        failed  .        cancelled  .          .
+running    .        reported  refused  failed  queued   running    cancelled  .
+reported   .        .         .        .       .        ended      .          ended
+refused    .        .         .        .       .        ended      .          ended
+failed     .        .         .        .       .        ended      .          queued
+cancelled  .        .         .        .       .        cancelled  .          queued
 """
 
 
@@ -42,6 +42,10 @@ def test_cell(state: State, event: Event, expected: str) -> None:
         assert next_state(state, event) is State(expected)
 
 
-def test_states_without_a_way_out_are_the_ended_ones() -> None:
-    leaving = {state for (state, _), following in TRANSITIONS.items() if following is not state}
-    assert {state for state in State if not state.ended} == leaving
+def test_only_an_operator_leads_out_of_an_ended_state() -> None:
+    leaving = {(state, event) for (state, event), after in TRANSITIONS.items() if state.ended and after is not state}
+    assert leaving == {(State.FAILED, Event.REVIVE), (State.CANCELLED, Event.REVIVE)}
+
+
+def test_a_result_is_never_left() -> None:
+    assert not [event for state, event in TRANSITIONS if state in (State.REPORTED, State.REFUSED)]
