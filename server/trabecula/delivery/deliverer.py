@@ -21,6 +21,7 @@ from trabecula.delivery.events import (
     DestinationAnswers,
     DestinationRests,
 )
+from trabecula.delivery.fhir_sender import FhirSender
 from trabecula.delivery.listing import outbox_stands
 from trabecula.delivery.outbox import Ending
 from trabecula.delivery.sending import Parcel, Send, Sent
@@ -40,8 +41,11 @@ class Way:
 
     destination: Destination
     send: Send
-    one_at_a_time: Callable[[], bool] = lambda: False
-    """Whether two at once could make duplicates there."""
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether two at once could make duplicates there."""
+        return isinstance(self.send, FhirSender) and self.send.could_double
 
 
 @dataclass
@@ -113,7 +117,7 @@ class Deliverer:
             busy = await outbox.sending_now(connection, way.destination.name)
         if breaker.rests(self.clock()):
             return 0
-        most = 1 if breaker.trying(limits) or way.one_at_a_time() else limits.concurrency
+        most = 1 if breaker.trying(limits) or way.one_at_a_time else limits.concurrency
         return max(most - busy, 0)
 
     async def _claim(self, way: Way) -> Parcel | None:

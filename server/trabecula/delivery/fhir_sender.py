@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -12,7 +12,7 @@ from trabecula.delivery.capability import NEEDED, Capability, Rung, plan_for
 from trabecula.delivery.destinations import FhirDestination, What
 from trabecula.delivery.fallback import document_reference, the_report
 from trabecula.delivery.fhir_client import FhirClient
-from trabecula.delivery.ladder import Known, Ladder, Memory
+from trabecula.delivery.ladder import Ladder, Memory
 from trabecula.delivery.patients import bound_to, find_patient, patient_identifier
 from trabecula.delivery.resource_set import Json, without_types
 from trabecula.delivery.sending import Parcel, Sent
@@ -51,7 +51,7 @@ Load = Callable[[Parcel, str], Awaitable[bytes | None]]
 """A document of the parcel's screening by its kind; None when there is none."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class FhirSender:
     """Sends parcels to one FHIR destination."""
 
@@ -61,6 +61,8 @@ class FhirSender:
     experiences: Experiences
     document: Load
     clock: Callable[[], datetime]
+    could_double: bool = field(default=True, init=False)
+    """Whether two at once could make duplicates there; so it is until the server has shown better."""
 
     async def __call__(self, parcel: Parcel) -> Sent:
         """Raises Setback as :data:`trabecula.delivery.sending.Send` says."""
@@ -94,6 +96,7 @@ class FhirSender:
             wanted = without_types(resources, out)
             types = {each["resourceType"] for each in wanted}
             plan = plan_for(experience.capability, types, experience.refused_rungs)
+            self.could_double = plan.rung.server_ids
             ladder = Ladder(self.client, experience.capability, self.destination.limits, self.memory)
             try:
                 behind = await ladder.write(plan.rung, without_types(wanted, plan.left_out), pdf)
@@ -113,6 +116,3 @@ class FhirSender:
             else:
                 there = {each["resourceType"] for each in resources}
                 return Sent(plan.rung.value, (out & there) | plan.left_out | behind)
-
-
-__all__ = ["Experience", "Experiences", "FhirSender", "Known", "Load", "Memory"]
