@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydicom.dataset import Dataset
 from pydicom.uid import PYDICOM_ROOT_UID, generate_uid
 
-from trabecula.outputs.dicom.source import SourceStudy
+from trabecula.outputs.dicom.source import SourceImage, SourceStudy
 from trabecula.report import ScreeningReport
 
 MANUFACTURER: Final = "Trabecula"
@@ -28,16 +28,16 @@ class ObjectKind(StrEnum):
     SEG = "seg"
     SR = "sr"
     PDF = "pdf"
-    PICTURE = "picture"
+    SC = "sc"
 
 
-SERIES_NUMBERS: Final = {ObjectKind.SEG: 9301, ObjectKind.SR: 9302, ObjectKind.PDF: 9303, ObjectKind.PICTURE: 9304}
+SERIES_NUMBERS: Final = {ObjectKind.SEG: 9301, ObjectKind.SR: 9302, ObjectKind.PDF: 9303, ObjectKind.SC: 9304}
 """Far above those that scanners give."""
 SERIES_DESCRIPTIONS: Final = {
     ObjectKind.SEG: "Trabecula AI vertebrae and tissue",
     ObjectKind.SR: "Trabecula AI bone measurements",
     ObjectKind.PDF: "Trabecula AI bone report",
-    ObjectKind.PICTURE: "Trabecula AI bone summary picture",
+    ObjectKind.SC: "Trabecula AI bone summary picture",
 }
 
 
@@ -131,6 +131,28 @@ class Filing:
             "specific_character_set": "ISO_IR 192",
         }
 
+    @property
+    def patient(self) -> dict[str, Any]:
+        """Arguments by which highdicom's constructors take patient and study, where they are not given an image."""
+        header = self.source.header
+        return {
+            "patient_id": header.PatientID,
+            "patient_name": header.PatientName,
+            "patient_birth_date": header.PatientBirthDate,
+            "patient_sex": header.PatientSex,
+            "accession_number": header.AccessionNumber,
+            "study_id": header.StudyID,
+            "study_date": header.StudyDate,
+            "study_time": header.StudyTime,
+            "referring_physician_name": header.ReferringPhysicianName,
+        }
+
+    def source_item(self, image: SourceImage) -> Dataset:
+        """Reference to a source image."""
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.sop_class, image.sop_uid
+        return item
+
     def series_of(self, kind: ObjectKind) -> dict[str, Any]:
         """The same, and what is the kind's own."""
         return {
@@ -149,6 +171,8 @@ class Filing:
         dataset.SeriesDate, dataset.SeriesTime = day, time
         if "ContentDate" in dataset:
             dataset.ContentDate, dataset.ContentTime = day, time
+        for item in dataset.get("ContributingEquipmentSequence", ())[-1:]:  # highdicom names itself last
+            item.ContributionDateTime = f"{day}{time}"
         return dataset
 
     @property

@@ -83,6 +83,11 @@ class SourceStudy:
     modality: str
     images: tuple[SourceImage, ...]
 
+    @property
+    def reference(self) -> Dataset:
+        """The first image, for those who want patient and study."""
+        return self.dataset(self.images[0])
+
     def dataset(self, image: SourceImage) -> Dataset:
         """One image as a header-only data set, valid as far as a reference to it needs."""
         dataset = Dataset()

@@ -120,8 +120,9 @@ def _tissue_planes(screening: Screening, anatomy: Anatomy) -> list[tuple[Level, 
         if start is None:
             continue
         rows, columns = view.tissue.shape
-        whole = np.zeros(anatomy.labels.shape[1:], dtype=np.uint8)
-        if min(start) < 0 or start[0] + rows > whole.shape[0] or start[1] + columns > whole.shape[1]:
+        height, width = anatomy.labels[0].shape
+        whole = np.zeros((height, width), dtype=np.uint8)
+        if min(start) < 0 or start[0] + rows > height or start[1] + columns > width:
             continue
         whole[start[0] : start[0] + rows, start[1] : start[1] + columns] = view.tissue
         found.append((view.level, slices[view.level], whole))
