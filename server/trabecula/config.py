@@ -69,6 +69,8 @@ class Settings:
     """How long to wait for a connection."""
     content_url: str | None = None
     """Where instances and documents lie: ``s3://``, ``gs://`` or ``az://``; None takes a folder in ``state_dir``."""
+    content_options_file: Path | None = None
+    """TOML with the object storage's options and secrets."""
     execution_provider: Literal["cpu", "openvino", "cuda"] = "cpu"
     """Preferred onnxruntime execution provider; the report says which one ran."""
     inference_threads: int = 2
@@ -149,6 +151,13 @@ class Settings:
     """Authorization endpoint of the site's server, for ``.well-known/smart-configuration``."""
     auth_token_url: str | None = None
     """Token endpoint of the site's server, likewise."""
+    cds_clients_file: Path | None = None
+    """EHRs that may call CDS Hooks, with their keys and FHIR servers (TOML; docs/cds-hooks.md). Without it the services
+    are offered only where ``auth`` is ``off`` on the loopback interface."""
+    cds_read_budget_s: float = 0.3
+    """Longest time for reading from the EHR, within one call of CDS Hooks, what its prefetch left out."""
+    cds_card_retention_s: float = 400 * 24 * 3600.0
+    """How long cards that were shown and feedback on them are kept."""
     client_keys_dir: Path | None = None
     """Folder of the private keys (JWK or PEM, ``<kid>.json`` or ``<kid>.pem``) that this service signs with; their
     public halves are at ``/.well-known/jwks.json``."""
@@ -226,6 +235,8 @@ _POSITIVE: Final = (
     "screening_timeout_s",
     "database_pool_size",
     "database_timeout_s",
+    "cds_read_budget_s",
+    "cds_card_retention_s",
 )
 
 

@@ -111,10 +111,10 @@ class _Reading:
     def _access(self) -> FhirAccess | None:
         """The EHR's server, if the site lists it for this client."""
         access = self.request.fhir
-        return access if access is not None and access.server in self._client.fhir_servers else None
+        return access if access is not None and self._client.may_read(access.server) else None
 
     def _addresses(self, needed: Iterable[Need]) -> dict[str, str]:
-        templates = prefetch_templates(self._service, self._answers.policy.fhir_base_url)
+        templates = prefetch_templates(self._service)
         tokens = self.request.context.tokens
         addresses = {need.value: filled_in(templates[need.value], tokens) for need in needed}
         return {key: address for key, address in addresses.items() if address is not None}

@@ -60,7 +60,7 @@ class OwnCopies:
     """Our results as the EHR has them."""
 
     references: Mapping[str, str]
-    """From identifier (``urn:uuid:...``) to the EHR's own reference, ``Observation/123``."""
+    """From identifier (``urn:uuid:...``) to the EHR's own reference, ``DiagnosticReport/123``."""
     withdrawn: frozenset[str] = frozenset()
     """Identifiers of copies that somebody in the EHR marked as entered in error."""
 
@@ -143,11 +143,11 @@ def has_fracture(conditions: Iterable[Json], patient_id: str) -> bool:
     )
 
 
-def own_copies(observations: Iterable[Json], patient_id: str) -> OwnCopies:
-    """Our Observations that were delivered to the EHR, by the identifiers we gave them."""
+def own_copies(reports: Iterable[Json], patient_id: str) -> OwnCopies:
+    """Our DiagnosticReports that were delivered to the EHR, by the identifiers we gave them."""
     references: dict[str, str] = {}
     withdrawn = set()
-    for each in _of_patient(observations, "Observation", patient_id):
+    for each in _of_patient(reports, "DiagnosticReport", patient_id):
         for identifier in _dicts(each.get("identifier")):
             value, own_id = identifier.get("value"), _text(each.get("id"))
             if not isinstance(value, str) or own_id is None:
@@ -155,7 +155,7 @@ def own_copies(observations: Iterable[Json], patient_id: str) -> OwnCopies:
             if each.get("status") == "entered-in-error":
                 withdrawn.add(value)
             else:
-                references[value] = f"Observation/{own_id}"
+                references[value] = f"DiagnosticReport/{own_id}"
     return OwnCopies(references, frozenset(withdrawn))
 
 

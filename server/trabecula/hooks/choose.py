@@ -36,7 +36,7 @@ def speaking(results: Iterable[StoredResult], withdrawn: frozenset[str] = frozen
         results: all of the patient's.
         withdrawn: ids (``urn:uuid:...``) that the EHR marked as entered in error.
     """
-    usable = [each for each in results if each.usable and each.mean_urn not in withdrawn]
+    usable = [each for each in results if each.usable and each.report_urn not in withdrawn]
     by_study: dict[str, StoredResult] = {}
     for each in sorted(usable, key=lambda result: (result.signed, result.issued_at)):
         by_study[each.study_uid or each.screening_id] = each

@@ -47,6 +47,17 @@ class Client:
     fhir_servers: tuple[str, ...] = ()
     """Without a slash at the end."""
     waived: frozenset[Need] = frozenset()
+    """What it cannot give; done without."""
+    any_fhir_server: bool = False
+    """Whether every FHIR server on a host of ``outbound_hosts`` may be read; for the open mode alone."""
+
+    def may_read(self, fhir_server: str) -> bool:
+        """Whether ``fhirServer`` of a request is one that the site lists."""
+        return self.any_fhir_server or fhir_server in self.fhir_servers
+
+
+OPEN: Final = Client("open", iss="", jku=(), any_fhir_server=True)
+"""Everybody, where no token is asked for."""
 
 
 class _Client(BaseModel):

@@ -71,10 +71,10 @@ def _reason_code(result: StoredResult, policy: CardPolicy) -> Json:
 
 
 def _reason_reference(result: StoredResult, own: OwnCopies) -> Json:
-    """The EHR's own copy of the mean density where it has one, else the report by the identifier we gave it."""
-    literal = own.references.get(result.mean_urn)
+    """The EHR's own copy of the report where it has one, else the report by the identifier we gave it."""
+    literal = own.references.get(result.report_urn)
     if literal is not None:
-        return {"reference": literal, "type": "Observation"}
+        return {"reference": literal, "type": "DiagnosticReport"}
     identifier = {"system": codes.URI, "value": result.report_urn}
     return {"type": "DiagnosticReport", "identifier": identifier, "display": "Opportunistic CT bone assessment"}
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Protocol
 
 from trabecula.assessment.assessment import Category
-from trabecula.outputs.r4.codes import Metric
 from trabecula.outputs.r4.conclusions import DXA_ACTION
 from trabecula.record.results import StoredResult as RecordedResult
 from trabecula.record.results import results_for_patient
@@ -78,14 +76,8 @@ class StoredResult:
         return self.status in USABLE and self.category is not None
 
     @property
-    def mean_urn(self) -> str:
-        """Identifier that the Observation of the mean density carries, here and in every EHR it was delivered to."""
-        identity = uuid.uuid5(uuid.UUID(self.screening_id), f"Observation/{Metric.VBMD_MEAN.value}/study")
-        return f"urn:uuid:{identity}"
-
-    @property
     def report_urn(self) -> str:
-        """Identifier that the DiagnosticReport carries."""
+        """Identifier that the DiagnosticReport carries, here and in every EHR it was delivered to."""
         return f"urn:uuid:{self.report_id}"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from trabecula.hooks import chart_codes as codes
-from trabecula.outputs.r4.codes import Metric, ProjectSystem
+from trabecula.outputs.r4.codes import REPORT_CODE
 
 VERSION: Final = "1.0.0"
 """Of the services, semver: rises with what they answer, not with the program."""
@@ -44,17 +44,18 @@ def _tokens(*pairs: tuple[str, tuple[str, ...]]) -> str:
 _STUDIES: Final = _tokens((codes.LOINC, codes.DXA_LOINC), (codes.SCT, codes.DXA_SCT), (codes.CPT, codes.DXA_CPT))
 _RESULTS: Final = _tokens((codes.LOINC, codes.DXA_RESULTS_LOINC))
 _PATIENT: Final = "patient={{context.patientId}}"
+_OWN_REPORT: Final = REPORT_CODE["coding"][0]["code"]
 
 TEMPLATES: Final[Mapping[Need, str]] = {
     Need.PATIENT: "Patient/{{context.patientId}}",
-    Need.CTBONE: f"Observation?{_PATIENT}&code={{system}}|{Metric.VBMD_MEAN.value}&_sort=-date&_count=5",
+    Need.CTBONE: f"DiagnosticReport?{_PATIENT}&code={codes.LOINC}|{_OWN_REPORT}&_sort=-date&_count=5",
     Need.DXA: f"DiagnosticReport?{_PATIENT}&code={_STUDIES}&_sort=-date&_count=5",
     Need.DXA_RESULTS: f"Observation?{_PATIENT}&code={_RESULTS}&_sort=-date&_count=5",
     Need.PROBLEMS: f"Condition?{_PATIENT}&category=problem-list-item",
     Need.ORDERS: f"ServiceRequest?{_PATIENT}&status=active,draft,on-hold&code={_STUDIES}",
     Need.DIAGNOSES: f"Condition?{_PATIENT}&encounter={{{{context.encounterId}}}}",
 }
-"""``{system}`` is the site's address of the project's metrics."""
+"""What each key is read by; ``ctbone`` finds the copies of our own reports that were delivered to the EHR."""
 
 NEWEST_FIRST: Final = frozenset({Need.CTBONE, Need.DXA, Need.DXA_RESULTS})
 """Answers that are sorted: their first page says enough."""
@@ -127,17 +128,12 @@ SERVICES: Final[tuple[Service, ...]] = (
 BY_ID: Final[Mapping[str, Service]] = {service.id: service for service in SERVICES}
 
 
-def prefetch_templates(service: Service, fhir_base_url: str) -> dict[str, str]:
-    """A service's templates as discovery gives them.
-
-    Args:
-        fhir_base_url: canonical base of the project's code systems at this site.
-    """
-    system = f"{fhir_base_url.rstrip('/')}/CodeSystem/{ProjectSystem.METRICS.value}"
-    return {need.value: TEMPLATES[need].replace("{system}", system) for need in service.prefetch}
+def prefetch_templates(service: Service) -> dict[str, str]:
+    """A service's templates as discovery gives them."""
+    return {need.value: TEMPLATES[need] for need in service.prefetch}
 
 
-def discovery(fhir_base_url: str) -> dict[str, Any]:
+def discovery() -> dict[str, Any]:
     """The answer to ``GET /cds-services``."""
     return {
         "services": [
@@ -148,7 +144,7 @@ def discovery(fhir_base_url: str) -> dict[str, Any]:
                 "description": service.description,
                 "version": VERSION,
                 "usageRequirements": service.usage,
-                "prefetch": prefetch_templates(service, fhir_base_url),
+                "prefetch": prefetch_templates(service),
             }
             for service in SERVICES
         ]
