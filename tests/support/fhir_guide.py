@@ -14,6 +14,7 @@ from typing import Any
 
 VALIDATORS = Path(__file__).resolve().parents[1] / "validators"
 GUIDE = Path(__file__).resolve().parents[2] / "fhir"
+GENERATED = GUIDE / "generated"
 SUSHI = VALIDATORS / "node_modules" / "fsh-sushi" / "dist" / "app.js"
 KEPT = VALIDATORS / "node_modules" / ".cache" / "trabecula-guide"
 MISSING = "FHIR VALIDATORS MISSING: install Node.js >= 20 and run `npm ci` in tests/validators"
@@ -43,14 +44,25 @@ def built_guide() -> Path:
     return kept
 
 
-def run_sushi(source: Path, out: Path) -> str:
-    """Build a guide offline, snapshots included; what SUSHI printed.
+def generated_documents(out: Path) -> dict[str, dict[str, Any]]:
+    """What SUSHI made in a folder, by file name, in a form that does not change from run to run."""
+    found = {}
+    for path in sorted((out / "fsh-generated" / "resources").glob("*.json")):
+        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if document["resourceType"] == "ImplementationGuide":
+            document["definition"]["resource"].sort(key=lambda each: str(each["reference"]["reference"]))
+        found[path.name] = document
+    return found
+
+
+def run_sushi(source: Path, out: Path, *, snapshot: bool = True) -> str:
+    """Build a guide offline; what SUSHI printed.
 
     Raises:
         AssertionError: if it ended with errors.
     """
     done = subprocess.run(
-        ["node", str(SUSHI), "build", "--snapshot", "--out", str(out), str(source)],
+        ["node", str(SUSHI), "build", *(["--snapshot"] if snapshot else []), "--out", str(out), str(source)],
         env={"PATH": os.environ["PATH"], "HOME": str(_package_home())},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
