@@ -364,6 +364,20 @@ class Forbidden(TrabeculaError):
     remedy = "Ask the site for the scope named here."
 
 
+class RoleMissing(Forbidden):
+    """Your role does not allow this."""
+
+    code = "role-missing"
+    remedy = "Ask the site's administrators for the role."
+
+
+class FormExpired(Forbidden):
+    """The form did not come from a page of this session."""
+
+    code = "form-expired"
+    remedy = "Load the page again and send the form once more."
+
+
 class ResourceNotFound(NotFound):
     """There is no such resource."""
 
@@ -453,6 +467,13 @@ class SchemaOutdated(DatabaseError):
 
     code = "schema-outdated"
     remedy = "Run `trabecula db upgrade` first."
+
+
+class ContentUnavailable(TrabeculaError):
+    """The content store does not answer now."""
+
+    code = "content-unavailable"
+    remedy = "Try again; nothing that was accepted is lost."
 
 
 class ContentMissing(TrabeculaError):

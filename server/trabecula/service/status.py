@@ -25,11 +25,17 @@ STATUS: Final[dict[type[errors.TrabeculaError], grpc.StatusCode]] = {
     errors.OutOfDate: grpc.StatusCode.ABORTED,
     errors.PixelsDeleted: grpc.StatusCode.FAILED_PRECONDITION,
     errors.DatabaseUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.ContentUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.ContentMissing: grpc.StatusCode.DATA_LOSS,
+    errors.ContentDamaged: grpc.StatusCode.DATA_LOSS,
     errors.Cancelled: grpc.StatusCode.CANCELLED,
     errors.UploadTimedOut: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Draining: grpc.StatusCode.UNAVAILABLE,
     errors.DatabaseUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.ContentUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.ContentMissing: grpc.StatusCode.DATA_LOSS,
+    errors.ContentDamaged: grpc.StatusCode.DATA_LOSS,
 }
 """An error has the status of its nearest ancestor here. Limits on a study are INVALID_ARGUMENT rather than
 RESOURCE_EXHAUSTED, because sending the same study again later will not help."""

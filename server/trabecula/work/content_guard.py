@@ -28,7 +28,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from trabecula.errors import ContentMissing
+from trabecula.errors import ContentUnavailable
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.records import ContentRef
@@ -42,12 +42,12 @@ async def hold(connection: AsyncConnection, content: ContentStore, refs: Sequenc
     """Call before a row that names these bytes is written: they are there, and stay until the commit.
 
     Raises:
-        ContentMissing: if one is not there (any more): put it again.
+        ContentUnavailable: if one is not there (any more): put it again.
     """
     await connection.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": LOCK})
     missing = await content.missing(refs)
     if missing:
-        raise ContentMissing(objects=len(missing))
+        raise ContentUnavailable("collected before it was named", objects=len(missing))
 
 
 @asynccontextmanager

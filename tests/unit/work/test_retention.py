@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import exists, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from trabecula.errors import ContentMissing
+from trabecula.errors import ContentUnavailable
 from trabecula.patient import PatientContext
 from trabecula.work import gc as retention
 from trabecula.work.content import FolderContent
@@ -230,7 +230,7 @@ async def test_a_row_cannot_name_bytes_that_were_collected(archive: Archive) -> 
     ref = await archive.bytes(b"old and unnamed")
     await archive.collect()
     async with archive.database.transaction() as connection:
-        with pytest.raises(ContentMissing):
+        with pytest.raises(ContentUnavailable):
             await hold(connection, archive.content, [ref])
 
 
