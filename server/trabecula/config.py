@@ -121,6 +121,35 @@ class Settings:
     """Canonical base of the project's code systems in FHIR bundles."""
     fhir_patient_identifier_system: str | None = None
     """System of the DICOM Patient ID, when the site has named one."""
+    fhir_accession_system: str | None = None
+    """Who issues accession numbers, as a URI; reports then name their order by that number."""
+    fhir_declare_profiles: bool = True
+    """Whether resources name their profiles; some servers refuse profiles that they do not know."""
+    destinations_file: Path | None = None
+    """Where results go, EHRs and PACS (TOML; docs/delivery.md); None delivers nothing."""
+    dicom_results: Literal["auto", "on", "off"] = "auto"
+    """Whether results are written as DICOM objects as well; ``auto`` does so when ``dimse_listen`` is set or a
+    destination is a PACS."""
+    dimse_listen: str | None = None
+    """host:port on which studies are taken in by C-STORE; port 0 takes a free one, None takes none."""
+    dimse_ae_title: str = "TRABECULA"
+    """AE title by which this service must be called."""
+    dimse_peers: str = ""
+    """Who may send, commas between: ``AE_TITLE@address`` or ``AE_TITLE@network/bits``; nobody else is let in."""
+    dimse_tls_certificate_file: Path | None = None
+    dimse_tls_key_file: Path | None = None
+    dimse_tls_client_ca_file: Path | None = None
+    """When given, only peers with a certificate of this authority are let in."""
+    dimse_max_associations: int = 4
+    dimse_idle_timeout_s: float = 60.0
+    """An association on which nothing happens for so long is ended."""
+    dimse_max_instance_bytes: int = 1024 * MIB
+    dimse_study_complete: Literal["quiet", "release"] = "quiet"
+    """When a study counts as complete: nothing more of it came for ``dimse_quiet_s``, or the sender released its
+    association."""
+    dimse_quiet_s: float = 60.0
+    dimse_journal_s: float = 24 * 3600.0
+    """How long instances of accepted studies are remembered, so that late ones join them."""
     http_listen: str | None = None
     """host:port of the HTTP service (FHIR, CDS Hooks, pages); port 0 takes a free one, None serves none."""
     http_tls_certificate_file: Path | None = None
@@ -235,6 +264,11 @@ _POSITIVE: Final = (
     "screening_timeout_s",
     "database_pool_size",
     "database_timeout_s",
+    "dimse_max_associations",
+    "dimse_idle_timeout_s",
+    "dimse_max_instance_bytes",
+    "dimse_quiet_s",
+    "dimse_journal_s",
     "cds_read_budget_s",
     "cds_card_retention_s",
 )

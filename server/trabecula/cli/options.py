@@ -17,6 +17,14 @@ Out = Annotated[
 Masks = Annotated[
     bool, typer.Option("--masks", help="With --out: also anatomy.nii.gz on the CT grid and anatomy.labels.json.")
 ]
+Dicom = Annotated[
+    Path | None,
+    typer.Option(
+        "--dicom",
+        help="Write the DICOM results here: sr.dcm, seg.dcm, pdf.dcm, sc.dcm.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="The report as JSON on standard output and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 PatientFile = Annotated[

@@ -12,6 +12,7 @@ import typer
 from trabecula.cli.exits import EXIT_CODES_HELP, ExitCode, exits_with_code
 from trabecula.cli.options import (
     PATIENT_HELP,
+    Dicom,
     Json,
     Masks,
     Models,
@@ -35,6 +36,8 @@ trabecula screen study/ --json > report.json
 
 trabecula screen study/ --patient patient.json --masks --out out/study
 
+trabecula screen study/ --dicom out/dicom
+
 trabecula screen study/ --models total-3mm,vertebrae-body
 
 trabecula screen study/ --profile acr --second-reader second-reader-example-v1
@@ -50,6 +53,7 @@ def screen(
     out: Out = None,
     as_json: Json = False,
     masks: Masks = False,
+    dicom: Dicom = None,
     patient: PatientFile = None,
     models: Models = None,
     profile: Profile = None,
@@ -75,7 +79,7 @@ def screen(
     with stage_bars(quiet) as bars:
         from trabecula.service.engine import load_screen
 
-        screening = load_screen(settings)(paths, context, bars, keep_anatomy=masks)
+        screening = load_screen(settings)(paths, context, bars, keep_anatomy=masks or dicom is not None)
         bars.finish()
     written: list[Path] = []
     if out is not None:
@@ -83,7 +87,15 @@ def screen(
         from trabecula.work.documents import write_documents
 
         out.mkdir(parents=True, exist_ok=True)
-        written = [out / kind.value for kind in write_documents(screening, out, fhir_options(settings))]
+        written = [out / kind.value for kind in write_documents(screening, out, fhir_options(settings), masks=masks)]
+    if dicom is not None:
+        from trabecula.outputs.dicom import DicomOptions
+        from trabecula.service.engine import imaging_limits
+        from trabecula.work.documents import DicomSource, write_dicom
+
+        dicom.mkdir(parents=True, exist_ok=True)
+        source = DicomSource(paths, DicomOptions(), imaging_limits(settings))
+        written += [dicom / kind.value for kind in write_dicom(screening, dicom, source)]
     show(screening.report, written, as_json)
 
 

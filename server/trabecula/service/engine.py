@@ -11,7 +11,9 @@ from trabecula.calibration.profile import CalibrationProfile
 from trabecula.calibration.scanner_history import read_history
 from trabecula.calibration.site_file import default_profile, read_profile
 from trabecula.config import Settings, bundle_names
+from trabecula.delivery.destinations import read_destinations
 from trabecula.imaging.limits import ImagingLimits
+from trabecula.outputs.dicom import DicomOptions
 from trabecula.outputs.r4 import FhirOptions
 from trabecula.patient import PatientContext
 from trabecula.progress import ProgressListener
@@ -39,7 +41,7 @@ def load_screen(settings: Settings) -> ScreenFunction:
             warm_start=settings.warm_start,
             max_voxels=settings.inference_max_voxels,
         ),
-        ImagingLimits(max_instances=settings.max_instances, threads=settings.inference_threads),
+        imaging_limits(settings),
         bundle_names(settings),
         profile=settings.level_profile,
         second_readers=[name.strip() for name in (settings.second_readers or "").split(",") if name.strip()],
@@ -71,10 +73,31 @@ def site_profile(settings: Settings) -> CalibrationProfile:
 
 def load_perform(settings: Settings) -> Perform:
     """What a worker does with a job; raises as :func:`load_screen` does."""
-    return partial(perform, load_screen(settings), fhir_options(settings))
+    dicom = (DicomOptions(), imaging_limits(settings)) if writes_dicom(settings) else None
+    return partial(perform, load_screen(settings), fhir_options(settings), dicom=dicom)
+
+
+def imaging_limits(settings: Settings) -> ImagingLimits:
+    return ImagingLimits(max_instances=settings.max_instances, threads=settings.inference_threads)
+
+
+def writes_dicom(settings: Settings) -> bool:
+    """Whether DICOM results are written: as said, else when a PACS sends studies or is to get results.
+
+    Raises:
+        DestinationsFileError: if the destinations cannot be read.
+    """
+    if settings.dicom_results != "auto":
+        return settings.dicom_results == "on"
+    destinations = read_destinations(settings.destinations_file)
+    return settings.dimse_listen is not None or any(each.kind in ("dimse", "stow") for each in destinations)
 
 
 def fhir_options(settings: Settings) -> FhirOptions:
     return FhirOptions(
-        base_url=settings.fhir_base_url, patient_identifier_system=settings.fhir_patient_identifier_system
+        base_url=settings.fhir_base_url,
+        patient_identifier_system=settings.fhir_patient_identifier_system,
+        accession_system=settings.fhir_accession_system,
+        declare_profiles=settings.fhir_declare_profiles,
+        model_cards=read_model_cards(settings.models_dir),
     )

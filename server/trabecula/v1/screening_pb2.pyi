@@ -43,6 +43,10 @@ class DocumentKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DOCUMENT_KIND_BUNDLE_JSON: _ClassVar[DocumentKind]
     DOCUMENT_KIND_ANATOMY_NIFTI: _ClassVar[DocumentKind]
     DOCUMENT_KIND_ANATOMY_LABELS: _ClassVar[DocumentKind]
+    DOCUMENT_KIND_DICOM_SR: _ClassVar[DocumentKind]
+    DOCUMENT_KIND_DICOM_SEG: _ClassVar[DocumentKind]
+    DOCUMENT_KIND_DICOM_PDF: _ClassVar[DocumentKind]
+    DOCUMENT_KIND_DICOM_SC: _ClassVar[DocumentKind]
 PRIORITY_UNSPECIFIED: Priority
 PRIORITY_ARCHIVE: Priority
 PRIORITY_ROUTINE: Priority
@@ -64,6 +68,10 @@ DOCUMENT_KIND_REPORT_HTML: DocumentKind
 DOCUMENT_KIND_BUNDLE_JSON: DocumentKind
 DOCUMENT_KIND_ANATOMY_NIFTI: DocumentKind
 DOCUMENT_KIND_ANATOMY_LABELS: DocumentKind
+DOCUMENT_KIND_DICOM_SR: DocumentKind
+DOCUMENT_KIND_DICOM_SEG: DocumentKind
+DOCUMENT_KIND_DICOM_PDF: DocumentKind
+DOCUMENT_KIND_DICOM_SC: DocumentKind
 
 class SubmitStudyRequest(_message.Message):
     __slots__ = ("header", "chunk")

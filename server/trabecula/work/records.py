@@ -21,6 +21,10 @@ class DocumentKind(StrEnum):
     BUNDLE_JSON = "bundle.json"
     ANATOMY_NIFTI = "anatomy.nii.gz"
     ANATOMY_LABELS = "anatomy.labels.json"
+    DICOM_SR = "sr.dcm"
+    DICOM_SEG = "seg.dcm"
+    DICOM_PDF = "pdf.dcm"
+    DICOM_SC = "sc.dcm"
 
 
 MEDIA_TYPES: Final = {
@@ -29,6 +33,10 @@ MEDIA_TYPES: Final = {
     DocumentKind.BUNDLE_JSON: "application/fhir+json; fhirVersion=4.0",
     DocumentKind.ANATOMY_NIFTI: "application/gzip",
     DocumentKind.ANATOMY_LABELS: "application/json",
+    DocumentKind.DICOM_SR: "application/dicom",
+    DocumentKind.DICOM_SEG: "application/dicom",
+    DocumentKind.DICOM_PDF: "application/dicom",
+    DocumentKind.DICOM_SC: "application/dicom",
 }
 
 

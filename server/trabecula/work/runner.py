@@ -17,13 +17,15 @@ from trabecula.patient import PatientContext
 from trabecula.progress import ProgressListener
 from trabecula.report import ReportStatus, Screening, ScreeningReport
 from trabecula.work.disk import disk_full_is_overload
-from trabecula.work.documents import write_documents
+from trabecula.work.documents import DicomSource, write_documents
 from trabecula.work.events import describe_fault
 from trabecula.work.records import DocumentKind, Job, ScreeningRecord
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from trabecula.imaging.limits import ImagingLimits
+    from trabecula.outputs.dicom import DicomOptions
     from trabecula.outputs.r4 import FhirOptions
 
 
@@ -89,11 +91,23 @@ Perform = Callable[[Job, ProgressListener], Completion]
 """Does one job from start to end in a worker's thread or process; raises what the work raises."""
 
 
-def perform(screen: ScreenFunction, fhir: FhirOptions, job: Job, progress: ProgressListener) -> Completion:
-    """Screen the study and write its documents. With the first two given it is a :data:`Perform`."""
-    screening = screen(job.instances, job.patient, progress, keep_anatomy=job.want_masks)
+def perform(
+    screen: ScreenFunction,
+    fhir: FhirOptions,
+    job: Job,
+    progress: ProgressListener,
+    *,
+    dicom: tuple[DicomOptions, ImagingLimits] | None = None,
+) -> Completion:
+    """Screen the study and write its documents. With all but job and progress given it is a :data:`Perform`.
+
+    Args:
+        dicom: given, DICOM results are among the documents.
+    """
+    screening = screen(job.instances, job.patient, progress, keep_anatomy=job.want_masks or dicom is not None)
+    source = None if dicom is None else DicomSource(job.instances, *dicom)
     with disk_full_is_overload():
-        documents = write_documents(screening, job.results, fhir)
+        documents = write_documents(screening, job.results, fhir, masks=job.want_masks, dicom=source)
     return Completion(screening.report.status, documents, screening.report)
 
 
