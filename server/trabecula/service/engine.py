@@ -20,6 +20,7 @@ from trabecula.progress import ProgressListener
 from trabecula.report import Screening
 from trabecula.screening import load_engine, screen
 from trabecula.segmentation.settings import Provider, RuntimeSettings
+from trabecula.service.model_cards import read_model_cards
 from trabecula.work.runner import Perform, ScreenFunction, perform
 
 
