@@ -333,5 +333,6 @@ def _of_reference(name: str, value: Json) -> Iterator[UUID]:
 
 def _reference_keys(name: str, reference: str) -> tuple[UUID, ...]:
     local = reference.split("/_history/")[0]
-    last = local.rsplit("/", 1)[-1]
-    return reference_key(name, local), reference_id_key(name, last)
+    if ":" in local:
+        return (reference_key(name, local),)
+    return reference_key(name, local), reference_id_key(name, local.rsplit("/", 1)[-1])

@@ -1,0 +1,1 @@
+"""Who may read what over HTTP: SMART access tokens, scopes, and the record of every access."""

@@ -1,0 +1,113 @@
+"""Public keys of issuers: from an https address or a file, kept for a while, fetched once however many ask."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import structlog
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+
+from trabecula.errors import OutboundRefused, Unauthenticated
+from trabecula.outbound import get_limited
+
+KEEP_S: Final = 600.0
+"""How long keys are used before they are asked for anew."""
+STALE_S: Final = 3600.0
+"""How long old keys are used when the issuer does not answer."""
+AGAIN_S: Final = 30.0
+"""Least time between two fetches, whatever key ids tokens name."""
+MAX_BYTES: Final = 256 * 1024
+MAX_KEYS: Final = 100
+MIN_RSA_BITS: Final = 2048
+
+PublicKey = ECKey | RSAKey
+CURVES: Final = {"ES256": "P-256", "ES384": "P-384"}
+
+
+class KeySource:
+    """The keys of one issuer."""
+
+    def __init__(self, where: str, client: httpx.AsyncClient, now: Callable[[], float] = time.monotonic) -> None:
+        """Args:
+        where: an https address, or the path of a file.
+        client: calls out under the operator's policy (:func:`trabecula.outbound.guarded_client`).
+        """
+        self._where = where
+        self._client = client
+        self._now = now
+        self._keys: tuple[dict[str, Any], ...] = ()
+        self._fetched_at = -float("inf")
+        self._tried_at = -float("inf")
+        self._lock = asyncio.Lock()
+
+    async def key(self, algorithm: str, kid: str | None) -> PublicKey:
+        """The key that a token names; without a name the only one that fits.
+
+        Raises:
+            Unauthenticated: if there is none.
+        """
+        if self._now() - self._fetched_at > KEEP_S or not self._fitting(algorithm, kid):
+            await self._refresh(algorithm, kid)
+        if self._now() - self._fetched_at > STALE_S:
+            raise Unauthenticated("no keys of the issuer", why="keys of the issuer not to be had")
+        found = self._fitting(algorithm, kid)
+        if len(found) != 1:
+            raise Unauthenticated(why="unknown key")
+        return _imported(found[0])
+
+    def _fitting(self, algorithm: str, kid: str | None) -> list[dict[str, Any]]:
+        return [key for key in self._keys if (kid is None or key.get("kid") == kid) and _fits(key, algorithm)]
+
+    async def _refresh(self, algorithm: str, kid: str | None) -> None:
+        async with self._lock:
+            now = self._now()
+            fresh = now - self._fetched_at <= KEEP_S
+            if (fresh and self._fitting(algorithm, kid)) or now - self._tried_at < AGAIN_S:
+                return  # somebody else has just asked
+            self._tried_at = now
+            try:
+                self._keys = _parsed(await self._read())
+                self._fetched_at = self._now()
+            except (httpx.HTTPError, OutboundRefused, OSError, ValueError) as error:
+                structlog.get_logger().warning("keys of an issuer cannot be read", fault=type(error).__name__)
+
+    async def _read(self) -> bytes:
+        if not self._where.startswith(("https://", "http://")):
+            return await asyncio.to_thread(Path(self._where).read_bytes)
+        accept = [("accept", "application/json")]
+        response, body = await get_limited(self._client, self._where, max_bytes=MAX_BYTES, headers=accept)
+        response.raise_for_status()
+        return body
+
+
+def _parsed(body: bytes) -> tuple[dict[str, Any], ...]:
+    document = json.loads(body)
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list) or len(keys) > MAX_KEYS:
+        raise ValueError("not a JWK Set")
+    return tuple(key for key in keys if isinstance(key, dict))
+
+
+def _fits(key: dict[str, Any], algorithm: str) -> bool:
+    """Whether a key may check this algorithm: of its kind and curve, and not meant for something else."""
+    kind = key.get("kty") == "RSA" if algorithm.startswith("RS") else key.get("crv") == CURVES.get(algorithm)
+    return bool(kind) and key.get("use", "sig") == "sig" and key.get("alg", algorithm) == algorithm
+
+
+def _imported(key: dict[str, Any]) -> PublicKey:
+    try:
+        if key.get("kty") == "RSA":
+            rsa = RSAKey.import_key(key)
+            if rsa.public_key.key_size < MIN_RSA_BITS:
+                raise Unauthenticated(why="key too short")
+            return rsa
+        return ECKey.import_key(key)
+    except (JoseError, ValueError, TypeError) as error:
+        raise Unauthenticated(why="unknown key") from error

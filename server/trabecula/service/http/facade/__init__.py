@@ -1,0 +1,1 @@
+"""FHIR R4 over HTTP: read, search and two operations on what the record holds."""

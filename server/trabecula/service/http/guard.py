@@ -1,0 +1,148 @@
+"""What every request passes: limits on size and time, security headers, an access log without a word of a patient.
+
+The log names the operation, never the address: a query string, and at a hostile hand a path, may hold an identifier.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from trabecula.errors import RequestTimedOut, RequestTooLarge, TrabeculaError, Unforeseen
+from trabecula.service.http.outcomes import error_response
+from trabecula.work.events import describe_fault
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+MAX_TARGET_BYTES: Final = 8192
+"""Path and query together."""
+
+SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""Set where the answer does not set them itself (pages have a policy of their own)."""
+NO_STORE: Final = (b"cache-control", b"no-store")
+HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one request. Bytes and seconds."""
+
+    body_bytes: int
+    time_s: float
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, *, tls: bool) -> None:
+        self._app = app
+        self._limits = limits
+        self._always = (*SECURITY_HEADERS, NO_STORE, *((HSTS,) if tls else ()))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return  # no WebSocket is spoken here
+        started = time.perf_counter()
+        scope["request_id"] = _request_id(scope)
+        answer = _Answer(send, scope["request_id"], self._always)
+        try:
+            await self._within_limits(scope, receive, answer)
+        except TrabeculaError as error:
+            await self._fail(error, scope, receive, answer)
+        except ClientDisconnect:
+            pass  # nobody is there to be told
+        except Exception as error:
+            # The last resort: nothing of the fault goes to the client, and no value of it into the log.
+            structlog.get_logger().error("request failed", fault=describe_fault(error), request_id=scope["request_id"])
+            await self._fail(Unforeseen(), scope, receive, answer)
+        finally:
+            _log(scope, answer.status, time.perf_counter() - started)
+
+    async def _within_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if len(scope.get("raw_path") or b"") + len(scope.get("query_string", b"")) > MAX_TARGET_BYTES:
+            raise RequestTooLarge(part="address", at_most_bytes=MAX_TARGET_BYTES)
+        try:
+            async with asyncio.timeout(self._limits.time_s) as deadline:
+                # An operation that waits for a study moves its deadline itself.
+                scope["deadline"] = deadline
+                await self._app(scope, self._bounded(scope, receive), send)
+        except TimeoutError:
+            raise RequestTimedOut from None
+
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        limit = self._limits.body_bytes
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isdecimal() or int(announced[:20]) > limit:
+            raise RequestTooLarge(part="body", at_most_bytes=limit)
+        seen = 0
+
+        async def bounded() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                raise RequestTooLarge(part="body", at_most_bytes=limit)
+            return message
+
+        return bounded
+
+    async def _fail(self, error: TrabeculaError, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        if answer.status:
+            raise error  # half an answer is out: the connection is cut
+        response = error_response(error)
+        response.headers["connection"] = "close"
+        await response(scope, receive, answer)
+
+
+class _Answer:
+    """``send`` that adds what every answer bears, and remembers the status."""
+
+    def __init__(self, send: Send, request_id: str, always: tuple[tuple[bytes, bytes], ...]) -> None:
+        self._send = send
+        self._always = (*always, (b"x-request-id", request_id.encode()))
+        self.status = 0
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = list(message.get("headers", ()))
+            named = {name.lower() for name, _ in headers}
+            message = {**message, "headers": [*headers, *(each for each in self._always if each[0] not in named)]}
+        await self._send(message)
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's, when it is harmless, so that both sides' logs can be read together."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value.decode())
+    return str(uuid.uuid4())
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    endpoint = scope.get("endpoint")
+    structlog.get_logger().info(
+        "http request",
+        method=scope["method"] if scope["method"] in {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"} else "other",
+        operation=getattr(endpoint, "operation", None) or getattr(endpoint, "__name__", "none"),
+        status=status,
+        duration_ms=round(seconds * 1000, 1),
+        request_id=scope["request_id"],
+    )
