@@ -267,13 +267,6 @@ class OutOfDate(TrabeculaError):
     remedy = "Load the newest version, look at it, and decide again."
 
 
-class Interrupted(TrabeculaError):
-    """The service stopped before the screening had ended."""
-
-    code = "interrupted"
-    remedy = "Submit the study again."
-
-
 class WorkerCrashed(TrabeculaError):
     """The worker process died on this study."""
 
@@ -467,6 +460,41 @@ class SchemaOutdated(DatabaseError):
 
     code = "schema-outdated"
     remedy = "Run `trabecula db upgrade` first."
+
+
+class DatabaseNotEmpty(DatabaseError):
+    """The database holds something already."""
+
+    code = "database-not-empty"
+    remedy = "Restore into an empty database, or say `--replace` to give up what is there."
+
+
+class DatabaseInUse(DatabaseError):
+    """The service works on the database."""
+
+    code = "database-in-use"
+    remedy = "Stop every process of the service first."
+
+
+class DatabaseToolFailed(DatabaseError):
+    """A program of PostgreSQL failed."""
+
+    code = "database-tool-failed"
+    remedy = "The detail is what it said; docs/durable-work.md names the programs that are needed."
+
+
+class BackupExists(TrabeculaError):
+    """There is something at the backup's place already."""
+
+    code = "backup-exists"
+    remedy = "Name a file or folder that does not exist."
+
+
+class BackupDamaged(InputError):
+    """The backup cannot be read, or is not what its manifest says."""
+
+    code = "backup-damaged"
+    remedy = "Use another backup; a backup without a manifest was cut short."
 
 
 class ContentUnavailable(TrabeculaError):

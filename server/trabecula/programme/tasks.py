@@ -43,6 +43,9 @@ class DuePolicy:
         return at + waits[state] if state in waits else None
 
 
+DEFAULT_POLICY: Final = DuePolicy()
+
+
 @dataclass(frozen=True)
 class PatientKey:
     """How a patient is known: an identifier in the site's system (empty when the site has named none)."""

@@ -57,6 +57,7 @@ EXCLUSIONS: Final[dict[ExclusionReason, str]] = {
     ExclusionReason.BONE_ISLAND: "bone island",
     ExclusionReason.LYTIC_AREA: "lytic area",
     ExclusionReason.SCHMORL_NODE: "Schmorl node",
+    ExclusionReason.REVIEWER: "left out by the reviewer",
 }
 TISSUES: Final[dict[ReferenceTissue, str]] = {
     ReferenceTissue.OUTSIDE_AIR: "Outside air",

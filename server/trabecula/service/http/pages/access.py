@@ -1,0 +1,91 @@
+"""Who is at the page: the session's cookie, roles, and forms that only our own pages can send."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import quote
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from trabecula.errors import FormExpired, RequestTooLarge, RoleMissing, TrabeculaError
+from trabecula.service.auth.local_users import Role
+from trabecula.service.auth.sessions import Session, same_token
+from trabecula.service.http.pages.deps import PageAccess, Pages
+from trabecula.service.http.pages.render import error_page
+
+COOKIE: Final = "trabecula_session"
+SECURE_COOKIE: Final = "__Host-trabecula_session"
+MAX_FORM_BYTES: Final = 64 * 1024
+MAX_FIELDS: Final = 200
+
+View = Callable[[Request, Pages, Session], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def cookie_name(pages: Pages) -> str:
+    """``__Host-`` binds the cookie to this host and TLS (RFC 6265bis), which plain loopback cannot have."""
+    return SECURE_COOKIE if pages.secure_cookies else COOKIE
+
+
+def session_of(request: Request, pages: Pages) -> Session | None:
+    """The session of the request, if there is a live one."""
+    cookie = request.cookies.get(cookie_name(pages))
+    return pages.sessions.read(cookie) if cookie else None
+
+
+def guarded(pages: Pages, view: View, *roles: Role) -> Endpoint:
+    """The view for people with one of the roles; others are asked to sign in, or told that they may not."""
+
+    async def endpoint(request: Request) -> Response:
+        session = session_of(request, pages)
+        try:
+            return await _seen(request, session)
+        except TrabeculaError as error:
+            return error_page(request, session, error)
+
+    async def _seen(request: Request, session: Session | None) -> Response:
+        if session is None:
+            root = request.scope.get("root_path", "")
+            if request.method not in ("GET", "HEAD"):
+                raise FormExpired
+            return RedirectResponse(f"{root}/login?next={quote(request.url.path, safe='/')}", 303)
+        if not session.person.may(*roles):
+            raise RoleMissing
+        return await view(request, pages, session)
+
+    return endpoint
+
+
+async def form_of(request: Request, session: Session) -> FormData:
+    """The form of a request, once it has shown the session's token.
+
+    Raises:
+        FormExpired: for a form that did not come from a page of this session.
+        RequestTooLarge: for one that is too large.
+    """
+    form = await plain_form(request)
+    if not same_token(session, text_of(form, "form_token")):
+        raise FormExpired
+    return form
+
+
+async def plain_form(request: Request) -> FormData:
+    """A small form without files. Raises RequestTooLarge."""
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > MAX_FORM_BYTES:
+        raise RequestTooLarge(form_bytes_at_most=MAX_FORM_BYTES)
+    return await request.form(max_files=0, max_fields=MAX_FIELDS)
+
+
+def text_of(form: FormData, name: str) -> str:
+    """A text field; "" when it is not there."""
+    value = form.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def note_access(pages: Pages, session: Session, action: str, screening_id: str | None) -> None:
+    """Tell the audit trail."""
+    pages.on_access(PageAccess(session.person.id, session.person.name, action, screening_id))

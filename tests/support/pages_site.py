@@ -1,0 +1,116 @@
+"""The pages on a real HTTP server and a real PostgreSQL, with results in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+
+import report_samples as samples
+import uvicorn
+from sqlalchemy import insert
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+
+from trabecula.clinical import load_constants
+from trabecula.errors import TrabeculaError
+from trabecula.outputs.page import to_html
+from trabecula.outputs.r4 import to_bundle
+from trabecula.outputs.report_json import to_json
+from trabecula.programme.tasks import DEFAULT_POLICY, propose
+from trabecula.record import publish
+from trabecula.record.publish import resources_of
+from trabecula.report import ScreeningReport
+from trabecula.service.auth.local_users import LocalUser, Person, Role, hash_password
+from trabecula.service.auth.sessions import Sessions
+from trabecula.service.http.outcomes import on_error
+from trabecula.service.http.pages import Pages, routes
+from trabecula.service.http.pages.deps import PageAccess
+from trabecula.service.http.pages.throttle import Throttle
+from trabecula.work.content import ContentStore
+from trabecula.work.database import Database
+from trabecula.work.records import DocumentKind
+from trabecula.work.schema import document, screening
+
+PASSWORD = "correct horse battery"  # noqa: S105
+MRN = "urn:oid:1.2.3"
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@cache
+def users() -> dict[str, LocalUser]:
+    """One person for each role; all have the same password."""
+    hashed = hash_password(PASSWORD)
+    roles = {"ada": {Role.RADIOLOGIST}, "ben": {Role.PROGRAMME}, "cleo": {Role.VIEWER}, "dan": {Role.AUDITOR}}
+    return {
+        name: LocalUser(Person(name, f"Dr. {name.title()} <Example>", frozenset(held)), hashed)
+        for name, held in roles.items()
+    }
+
+
+@dataclass(frozen=True)
+class Site:
+    url: str
+    pages: Pages
+    accesses: list[PageAccess]
+
+    async def add_result(self, report: ScreeningReport | None = None) -> str:
+        """A screening with its documents, resources and recall, as the service leaves it."""
+        report = report or samples.reported()
+        screening_id = str(uuid.uuid4())
+        bundle = to_bundle(report)
+        texts = {
+            DocumentKind.REPORT_JSON: to_json(report),
+            DocumentKind.REPORT_HTML: to_html(samples.screening(report)),
+            DocumentKind.BUNDLE_JSON: json.dumps(bundle),
+        }
+        refs = {kind: await self.pages.content.put(text.encode()) for kind, text in texts.items()}
+        async with self.pages.database.transaction() as connection:
+            values = {
+                "id": screening_id, "state": report.status.value, "source": "grpc", "fingerprint": "0" * 64,
+                "instances": 1, "total_bytes": 1, "submitted_at": NOW, "ended_at": NOW,
+            }  # fmt: skip
+            await connection.execute(insert(screening).values(values))
+            rows = [
+                {"screening_id": screening_id, "kind": kind.value, "sha256": ref.sha256, "size_bytes": ref.size_bytes}
+                for kind, ref in refs.items()
+            ]
+            await connection.execute(insert(document), rows)
+            await publish(connection, screening_id, report, resources_of(bundle))
+            await propose(connection, screening_id, report, MRN, NOW, DEFAULT_POLICY)
+        return screening_id
+
+
+@asynccontextmanager
+async def pages_site(database: Database, content: ContentStore) -> AsyncIterator[Site]:
+    """Serve on a free port until left."""
+    accesses: list[PageAccess] = []
+    pages = Pages(
+        database=database,
+        content=content,
+        constants=load_constants(),
+        users=users(),
+        sessions=Sessions(b"k" * 32, 3600.0, NOW.timestamp),
+        throttle=Throttle(NOW.timestamp, most=3),
+        patient_system=MRN,
+        secure_cookies=False,
+        on_access=accesses.append,
+        now=lambda: NOW,
+    )
+    handlers = {TrabeculaError: on_error, HTTPException: on_error}
+    app = Starlette(routes=routes(pages), exception_handlers=handlers)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield Site(f"http://127.0.0.1:{port}", pages, accesses)
+    finally:
+        server.should_exit = True
+        await serving
