@@ -1,0 +1,185 @@
+"""CDS Hooks over HTTP: discovery, services, feedback (https://cds-hooks.hl7.org/2.0/).
+
+A call is checked, read, answered and counted here; everything that decides is in :mod:`trabecula.hooks`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import httpx
+from prometheus_client import CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from trabecula.clinical import ClinicalConstants
+from trabecula.config import Settings
+from trabecula.errors import (
+    ResourceNotFound,
+    TrabeculaError,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
+from trabecula.hooks.answer import HookAnswers
+from trabecula.hooks.cards import Card
+from trabecula.hooks.clients import OPEN, Client, load_clients
+from trabecula.hooks.ehr import reader
+from trabecula.hooks.policy import card_policy
+from trabecula.hooks.requests import Feedback
+from trabecula.hooks.results import results_in
+from trabecula.hooks.services import BY_ID, Service, discovery
+from trabecula.hooks.store import keep_cards, keep_feedback, use_token
+from trabecula.hooks.tokens import TokenChecker
+from trabecula.hooks.wire import read_feedback, read_request
+from trabecula.service.auth.jwks import KeySource
+from trabecula.service.http.cds_metrics import CdsMetrics
+from trabecula.work.database import Database
+
+PATH: Final = "/cds-services"
+CheckToken = Callable[[str, str], Awaitable[Client]]
+"""From a token and the address called to who calls; raises Unauthenticated."""
+KeepFeedback = Callable[[Sequence[Feedback], Service, Client], Awaitable[tuple[Feedback, ...]]]
+
+
+@dataclass(frozen=True)
+class CdsHooks:
+    """The services of one installation."""
+
+    answers: HookAnswers
+    keep_feedback: KeepFeedback
+    check_token: CheckToken | None
+    """None: open to everybody who can reach the address."""
+    metrics: CdsMetrics
+
+    def routes(self) -> list[Route]:
+        """Routes below the root of the HTTP service."""
+        return [
+            Route(PATH, self._counted("discovery", self._discover), methods=["GET"]),
+            Route(f"{PATH}/{{id}}", self._counted("call", self._call), methods=["POST"]),
+            Route(f"{PATH}/{{id}}/feedback", self._counted("feedback", self._feedback), methods=["POST"]),
+        ]
+
+    async def _discover(self, request: Request) -> Response:
+        await self._client(request, PATH)
+        return _json(discovery())
+
+    async def _call(self, request: Request) -> Response:
+        service_id = request.path_params["id"]
+        client = await self._client(request, f"{PATH}/{service_id}")
+        service = _service(service_id)
+        cards = await self.answers(service, read_request(await self._body(request), service), client)
+        self.metrics.shown(service, cards)
+        return _json({"cards": [card.as_json() for card in cards]})
+
+    async def _feedback(self, request: Request) -> Response:
+        service_id = request.path_params["id"]
+        client = await self._client(request, f"{PATH}/{service_id}/feedback")
+        service = _service(service_id)
+        new = await self.keep_feedback(read_feedback(await self._body(request)), service, client)
+        self.metrics.answered(service, new)
+        return Response(status_code=200)
+
+    async def _client(self, request: Request, path: str) -> Client:
+        """Who calls; the audience is the address as the site publishes it, never as a header names it."""
+        if self.check_token is None:
+            return OPEN
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthenticated(why="no bearer token")
+        return await self.check_token(token.strip(), self.answers.policy.public_base_url + path)
+
+    async def _body(self, request: Request) -> bytes:
+        media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if media_type != "application/json" and not media_type.endswith("+json"):
+            raise UnsupportedMediaType(accepted="application/json")
+        return await request.body()
+
+    def _counted(self, what: str, handle: Callable[[Request], Awaitable[Response]]) -> Any:
+        """The handler with its time and status counted; errors go on to the application's own handler."""
+
+        async def counted(request: Request) -> Response:
+            started = time.perf_counter()
+            outcome = "unforeseen"
+            try:
+                response = await handle(request)
+                outcome = "ok"
+            except TrabeculaError as error:
+                outcome = error.code
+                raise
+            finally:
+                service = BY_ID.get(request.path_params.get("id", ""))
+                name = what if service is None else service.hook.value
+                self.metrics.called(name if what != "feedback" else what, outcome, time.perf_counter() - started)
+            return response
+
+        return counted
+
+
+def cds_hooks(
+    settings: Settings,
+    database: Database,
+    constants: ClinicalConstants,
+    outbound: httpx.AsyncClient,
+    registry: CollectorRegistry,
+    public_base_url: str,
+) -> CdsHooks | None:
+    """The services as the settings ask for them; None where they are not offered.
+
+    Args:
+        outbound: a guarded client; reads keys and EHRs.
+        public_base_url: address of the HTTP service as clients know it.
+
+    Raises:
+        ClientsFileError: if the clients' file cannot be used.
+        ClinicalDataError: if a number is missing.
+    """
+    if settings.cds_clients_file is None and settings.auth != "off":
+        return None
+    policy = card_policy(constants, public_base_url, settings.fhir_base_url)
+
+    async def keep(cards: Sequence[Card], service: Service, client: Client, at: datetime) -> None:
+        async with database.transaction() as connection:
+            await keep_cards(connection, cards, service.id, client.name, at)
+
+    async def keep_said(items: Sequence[Feedback], service: Service, client: Client) -> tuple[Feedback, ...]:
+        async with database.transaction() as connection:
+            return await keep_feedback(connection, items, service.id, client.name, datetime.now(UTC))
+
+    return CdsHooks(
+        answers=HookAnswers(policy, results_in(database), reader(outbound), keep, settings.cds_read_budget_s),
+        keep_feedback=keep_said,
+        check_token=_checker(settings, database, outbound),
+        metrics=CdsMetrics(registry),
+    )
+
+
+def _checker(settings: Settings, database: Database, outbound: httpx.AsyncClient) -> CheckToken | None:
+    if settings.cds_clients_file is None:
+        return None
+
+    async def once(digest: bytes, expires_at: datetime) -> bool:
+        async with database.transaction() as connection:
+            return await use_token(connection, digest, expires_at)
+
+    clients = load_clients(settings.cds_clients_file)
+    return TokenChecker(
+        clients, lambda where: KeySource(where, outbound), once, clock_skew_s=settings.auth_clock_skew_s
+    )
+
+
+def _service(service_id: str) -> Service:
+    service = BY_ID.get(service_id)
+    if service is None:
+        raise ResourceNotFound(kind="CDS service")
+    return service
+
+
+def _json(value: object) -> Response:
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
