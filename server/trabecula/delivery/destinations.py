@@ -109,6 +109,7 @@ class SmartAuth:
         "system/Observation.cruds",
         "system/RiskAssessment.cruds",
         "system/DiagnosticReport.cruds",
+        "system/DetectedIssue.cruds",
         "system/ServiceRequest.cruds",
         "system/Provenance.cruds",
     )
@@ -146,6 +147,8 @@ class FhirDestination:
     send: tuple[What, ...] = (What.RESULTS, What.REFUSALS)
     leave_out: tuple[ResourceType, ...] = ()
     """Resource types that are not written there; others then name them by identifier."""
+    declare_profiles: bool = True
+    """Whether resources name their profiles; some servers refuse profiles that they do not know."""
     auth: Auth = NoAuth()
     network: Network = Network()
     limits: Limits = Limits()

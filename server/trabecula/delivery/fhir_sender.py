@@ -14,7 +14,7 @@ from trabecula.delivery.fallback import document_reference, the_report
 from trabecula.delivery.fhir_client import FhirClient
 from trabecula.delivery.ladder import Ladder, Memory
 from trabecula.delivery.patients import bound_to, find_patient, patient_identifier
-from trabecula.delivery.resource_set import Json, without_types
+from trabecula.delivery.resource_set import Json, without_profiles, without_types
 from trabecula.delivery.sending import Parcel, Sent
 
 CAPABILITY_LIFE: Final = timedelta(hours=24)
@@ -98,6 +98,9 @@ class FhirSender:
             plan = plan_for(experience.capability, types, experience.refused_rungs)
             self.could_double = plan.rung.server_ids
             ladder = Ladder(self.client, experience.capability, self.destination.limits, self.memory)
+            # Our profiles ask for our ids, which the lower rungs cannot keep
+            if plan.rung.server_ids or not self.destination.declare_profiles:
+                wanted = tuple(without_profiles(each) for each in wanted)
             try:
                 behind = await ladder.write(plan.rung, without_types(wanted, plan.left_out), pdf)
             except Setback as setback:

@@ -6,10 +6,12 @@ the server takes them, else by what it acknowledged, by search on the identifier
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 from trabecula.delivery.answers import Answer, Setback, Verdict
 from trabecula.delivery.capability import Capability, Rung
@@ -203,12 +205,12 @@ class Ladder:
         await self._acknowledge(written, created_id(answer, kind))
 
     async def _create_in_transaction(self, resources: Sequence[Json]) -> None:
-        inside = {key_of(each): f"{URN}{each['id']}" for each in resources}
+        inside = {key_of(each): _entry_url(each) for each in resources}
         # A Provenance is found by its targets, which have to stand first; nothing refers to one
         late = [each for each in resources if own_identifier(each) is None]
         sent = [each for each in resources if own_identifier(each) is not None]
         if sent:
-            entries = [_create_entry(with_references(each, {**self.places, **inside})) for each in sent]
+            entries = [_create_entry(each, {**self.places, **inside}) for each in sent]
             answers = await self._transaction(entries)
             for each, answer in zip(sent, answers, strict=True):
                 response = answer.get("response", {})
@@ -248,19 +250,22 @@ def _entry_answer(entry: Any) -> Answer:
     return Answer(int(status) if status.isdecimal() else 502, outcome if isinstance(outcome, dict) else None)
 
 
-def _create_entry(resource: Json) -> Json:
+def _create_entry(resource: Json, places: Mapping[Key, str]) -> Json:
     identifier = own_identifier(resource)
     condition = {} if identifier is None else {"ifNoneExist": _criterion(identifier)}
     return {
-        "fullUrl": f"{URN}{resource['id']}",
-        "resource": _without_id(resource),
+        "fullUrl": _entry_url(resource),
+        "resource": _without_id(with_references(resource, places)),
         "request": {"method": "POST", "url": resource["resourceType"], **condition},
     }
 
 
-def _criterion(identifier: tuple[str, str]) -> str:
-    from urllib.parse import quote
+def _entry_url(resource: Json) -> str:
+    """A name for the time of one transaction. Not our identifier: servers write the new id wherever the name stands."""
+    return f"{URN}{uuid.uuid5(uuid.NAMESPACE_URL, '/'.join(key_of(resource)))}"
 
+
+def _criterion(identifier: tuple[str, str]) -> str:
     return f"identifier={quote(identifier[0], safe=':/.')}|{quote(identifier[1], safe=':/.')}"
 
 

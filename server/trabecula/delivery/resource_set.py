@@ -146,6 +146,13 @@ def _without_targets(resource: Json, away: Sequence[Json]) -> Json:
     return {**resource, "target": targets or resource["target"]}
 
 
+def without_profiles(resource: Json) -> Json:
+    """The resource without the profiles it claims."""
+    meta = {name: value for name, value in resource.get("meta", {}).items() if name != "profile"}
+    kept = {name: value for name, value in resource.items() if name != "meta"}
+    return {**kept, "meta": meta} if meta else kept
+
+
 def _logical(resource: Json) -> Json:
     """Reference by identifier to a resource that is not sent."""
     first = next(iter(_identifiers(resource)), None)
