@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from os import environ
+from os import environ, sched_getaffinity
 from pathlib import Path
 from typing import Final, Literal, get_type_hints
 
@@ -28,6 +28,7 @@ class Role(StrEnum):
 
 PREFIX: Final = "TRABECULA_"
 MIB: Final = 1024 * 1024
+MOST_THREADS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ class Settings:
     """TOML with the object storage's options and secrets."""
     execution_provider: Literal["cpu", "openvino", "cuda"] = "cpu"
     """Preferred onnxruntime execution provider; the report says which one ran."""
-    inference_threads: int = 2
+    inference_threads: int = 0
+    """Threads of one worker for reading, decoding and inference; 0 shares the cores this process may use out among the
+    workers, at most 8 to each."""
     inference_max_voxels: int = 1_500_000
     """Most voxels (on a network's own grid) that one pass takes; larger scans are worked on in slabs."""
     warm_start: bool = True
@@ -83,7 +86,10 @@ class Settings:
     workers: int = 1
     """Studies worked on at the same time, each in a process of its own."""
     worker_kind: Literal["process", "thread"] = "process"
-    """``thread`` works inside the service's process: less memory, no shelter from a crash."""
+    """``thread`` works inside the service's process: less memory, no shelter from a crash, no limit of memory."""
+    worker_memory_bytes: int = 6144 * MIB
+    """Resident memory one worker process may take, models included; a study that needs more fails alone. 0: no
+    limit."""
     max_attempts: int = 3
     """How often a study may take its worker down with it before it is a dead letter."""
     heartbeat_s: float = 5.0
@@ -203,6 +209,13 @@ def bundle_names(settings: Settings) -> tuple[str, ...]:
     return tuple(name for part in (settings.segmentation_models or "").split(",") if (name := part.strip()))
 
 
+def threads_per_worker(settings: Settings) -> int:
+    """``inference_threads``, or a fair share of the cores that this process may use."""
+    if settings.inference_threads:
+        return settings.inference_threads
+    return max(1, min(MOST_THREADS, len(sched_getaffinity(0)) // settings.workers))
+
+
 def with_models(settings: Settings, names: str) -> Settings:
     """Settings with other bundles that segment, named as in ``segmentation_models``.
 
@@ -251,7 +264,6 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 _POSITIVE: Final = (
-    "inference_threads",
     "inference_max_voxels",
     "workers",
     "max_attempts",
@@ -283,6 +295,9 @@ def _check(settings: Settings) -> None:
             raise ConfigurationError(setting=PREFIX + name.upper(), must_be="positive")
     if any(Path(name).name != name for name in bundle_names(settings)):
         raise ConfigurationError(setting=PREFIX + "SEGMENTATION_MODELS", must_be="names of folders")
+    for name in ("inference_threads", "worker_memory_bytes"):
+        if getattr(settings, name) < 0:
+            raise ConfigurationError(setting=PREFIX + name.upper(), must_be="0 or more")
     if settings.stalled_after_s < 2 * settings.heartbeat_s:
         raise ConfigurationError(setting=PREFIX + "STALLED_AFTER_S", must_be="at least two heartbeats")
     if settings.max_message_bytes < MIB:

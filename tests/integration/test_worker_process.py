@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from fake_screens import CANARY, make_light_perform
 from live_service import StartServer, make_study, wait_until
@@ -25,7 +29,7 @@ def test_a_study_that_kills_its_worker_kills_nothing_else(
     start_server: StartServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     configure_logs("debug")
-    service = start_server(ProcessRunner(make_light_perform, 1))
+    service = start_server(ProcessRunner(make_light_perform, 1), max_attempts=1)
     with Client(service.address) as client:
 
         def outcome(order: bytes) -> pb.ScreeningSummary:
@@ -57,3 +61,62 @@ def test_a_worker_that_hangs_is_stopped_at_its_time_limit(start_server: StartSer
 def test_models_that_cannot_be_loaded_keep_the_service_from_starting(start_server: StartServer) -> None:
     with pytest.raises(ModelError, match="not there"):
         start_server(ProcessRunner(no_models, 1))
+
+
+def test_a_study_that_took_one_worker_with_it_is_done_by_the_next(start_server: StartServer, tmp_path: Path) -> None:
+    service = start_server(ProcessRunner(make_light_perform, 1))
+    with Client(service.address) as client:
+        order = b"crash-once " + str(tmp_path / "crashed").encode()
+        summary = list(client.watch(client.submit(make_study(tmp_path / "study", order))))[-1]
+    assert summary.state == pb.SCREENING_STATE_REPORTED
+    assert summary.attempt == 2
+
+
+@pytest.mark.parametrize("order", [b"greedy", b"gulp"])
+def test_a_study_that_takes_too_much_memory_fails_alone(
+    start_server: StartServer, tmp_path: Path, order: bytes
+) -> None:
+    service = start_server(ProcessRunner(make_light_perform, 1, memory_bytes=600 << 20))
+    with Client(service.address) as client:
+        summary = list(client.watch(client.submit(make_study(tmp_path / "much", order))))[-1]
+        assert (summary.failure.code, summary.attempt) == ("out-of-memory", 1)
+        following = list(client.watch(client.submit(make_study(tmp_path / "next"))))[-1]
+    assert following.state == pb.SCREENING_STATE_REPORTED
+
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from fake_screens import make_light_perform
+from trabecula.patient import PatientContext
+from trabecula.work.process_runner import ProcessRunner
+from trabecula.work.records import Job
+from trabecula.work.runner import Control
+
+async def main():
+    runner = ProcessRunner(make_light_perform, 1)
+    await runner.start()
+    files = (Path(sys.argv[1]),)
+    job = Job("id", files, Path(sys.argv[2]), PatientContext(), False)
+    tell = lambda stage, fraction: print("working", flush=True)
+    await runner.run(job, Control(60.0, tell))
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_the_child_of_a_killed_parent_ends_by_itself(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    study = make_study(tmp_path / "study", b"slow")
+    command = [sys.executable, str(tmp_path / "parent.py"), str(study[0]), str(tmp_path)]
+    path = f"{repository / 'tests' / 'support'}:{repository / 'server'}"
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "working\n"
+    children = [each for each in psutil.Process(parent.pid).children() if "spawn_main" in " ".join(each.cmdline())]
+    assert len(children) == 1
+    parent.kill()
+    parent.wait()
+    gone, alive = psutil.wait_procs(children, timeout=2)
+    assert (len(gone), alive) == (1, [])

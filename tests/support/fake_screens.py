@@ -29,13 +29,24 @@ def fake_screen(
     paths: Sequence[Path], patient: PatientContext, progress: ProgressListener, *, keep_anatomy: bool
 ) -> Screening:
     """Do what the first file says: ``report`` (default), ``refuse``, ``brief`` (a second), ``slow`` (many), ``text``,
-    ``bug`` or ``crash``."""
+    ``bug``, ``crash``, ``greedy`` (ever more memory), ``gulp`` (much at once) or ``crash-once <path>``, which leaves a
+    file there."""
     order = paths[0].read_bytes().split(b"\n")[0].decode(errors="replace")
     if order == "text":
         raise NoDicomFound
     if order == "bug":
         raise ValueError(f"cannot read {CANARY}")
     if order == "crash":
+        os._exit(139)
+    if order == "greedy":
+        taken = []
+        while True:
+            taken.append(os.urandom(16 << 20))
+            time.sleep(0.02)
+    if order == "gulp":
+        return bytearray(8 << 30)  # type: ignore[return-value]
+    if order.startswith("crash-once ") and not Path(order.removeprefix("crash-once ")).exists():
+        Path(order.removeprefix("crash-once ")).touch()
         os._exit(139)
     rounds = {"slow": 400, "brief": 25}.get(order, 2)
     for stage in (Stage.IMAGING, Stage.SEGMENTATION):

@@ -80,7 +80,7 @@ def evaluate(
         raise typer.BadParameter("--html and --resume need --out", param_hint="--out")
     if as_json and card and out is None:
         raise typer.BadParameter("--json and --card both want standard output; give --out", param_hint="--out")
-    from trabecula.config import load_settings
+    from trabecula.config import load_settings, threads_per_worker
     from trabecula.evaluation.models import load_judged
     from trabecula.evaluation.results import Outcome, to_json
     from trabecula.evaluation.run import evaluate as run
@@ -91,8 +91,10 @@ def evaluate(
     judged = load_judged(
         bundle or (),
         models_dir or settings.models_dir,
-        RuntimeSettings(threads=settings.inference_threads, providers=(Provider[settings.execution_provider.upper()],)),
-        ImagingLimits(max_instances=settings.max_instances, threads=settings.inference_threads),
+        RuntimeSettings(
+            threads=threads_per_worker(settings), providers=(Provider[settings.execution_provider.upper()],)
+        ),
+        ImagingLimits(max_instances=settings.max_instances, threads=threads_per_worker(settings)),
     )
     with _case_lines(quiet) as (started, done):
         results = run(cases, judged, out, started, done, limit=limit, resume=resume)

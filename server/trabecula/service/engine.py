@@ -10,7 +10,7 @@ from pathlib import Path
 from trabecula.calibration.profile import CalibrationProfile
 from trabecula.calibration.scanner_history import read_history
 from trabecula.calibration.site_file import default_profile, read_profile
-from trabecula.config import Settings, bundle_names
+from trabecula.config import Settings, bundle_names, threads_per_worker
 from trabecula.delivery.destinations import read_destinations
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.outputs.dicom import DicomOptions
@@ -36,7 +36,7 @@ def load_screen(settings: Settings) -> ScreenFunction:
     engine = load_engine(
         settings.models_dir,
         RuntimeSettings(
-            threads=settings.inference_threads,
+            threads=threads_per_worker(settings),
             providers=(provider,),
             memory_arena=settings.memory_arena,
             warm_start=settings.warm_start,
@@ -79,7 +79,7 @@ def load_perform(settings: Settings) -> Perform:
 
 
 def imaging_limits(settings: Settings) -> ImagingLimits:
-    return ImagingLimits(max_instances=settings.max_instances, threads=settings.inference_threads)
+    return ImagingLimits(max_instances=settings.max_instances, threads=threads_per_worker(settings))
 
 
 def writes_dicom(settings: Settings) -> bool:

@@ -23,9 +23,10 @@ from trabecula.service.metrics import LoadGauges, ScreeningMetrics
 from trabecula.service.servicer import ScreeningServicer
 from trabecula.service.wiring import queue_tasks, result_sinks
 from trabecula.v1 import screening_pb2, screening_pb2_grpc
-from trabecula.work.content import ContentStore, FolderContent
+from trabecula.work.content import ContentStore
 from trabecula.work.database import Database, open_database
 from trabecula.work.notices import Notices
+from trabecula.work.open_content import open_content
 from trabecula.work.runner import Runner
 from trabecula.work.running import Work, WorkLimits
 from trabecula.work.store import ScreeningStore
@@ -80,7 +81,7 @@ class Server:
     async def _start(self) -> None:
         settings, opened = self._settings, self._open
         self.database = await opened.enter_async_context(open_database(settings))
-        self.content = FolderContent(settings.state_dir / "content")
+        self.content = await opened.enter_async_context(open_content(settings))
         self.store = ScreeningStore(
             self.database,
             max_attempts=settings.max_attempts,

@@ -14,7 +14,7 @@ def make_runner(settings: Settings) -> Runner:
     make_perform = partial(_load_perform, settings)
     if settings.worker_kind == "thread":
         return ThreadRunner(make_perform, settings.workers)
-    return ProcessRunner(make_perform, settings.workers)
+    return ProcessRunner(make_perform, settings.workers, settings.worker_memory_bytes or None)
 
 
 def _load_perform(settings: Settings) -> Perform:

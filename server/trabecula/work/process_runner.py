@@ -1,55 +1,51 @@
-"""Working in child processes: a study that kills its worker kills nothing else."""
+"""Working in child processes: a study that kills its worker, or takes more time or memory than it may, harms nothing
+else."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
 import queue
-import signal
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final
 
-from trabecula.errors import TrabeculaError, WorkerCrashed
-from trabecula.outcome import Stage
+import psutil
+import structlog
+
+from trabecula.errors import OutOfMemory, TrabeculaError, WorkerCrashed
+from trabecula.work.child import FromChild, Progress, serve_jobs
 from trabecula.work.records import Job
-from trabecula.work.runner import Completion, Control, Perform, outcome
+from trabecula.work.runner import Completion, Control, Perform
 
 LISTEN_S: Final = 0.2
-"""How often a silent worker's job is checked for cancellation and its time limit."""
+"""How often a child's job is checked for cancellation, its time and its memory."""
 START_S: Final = 120.0
-"""A worker that has not loaded its models by then is given up."""
-
-
-@dataclass(frozen=True)
-class _Ready:
-    pass
-
-
-@dataclass(frozen=True)
-class _Progress:
-    stage: Stage
-    fraction: float
-
-
-_FromChild = _Ready | _Progress | Completion | TrabeculaError
+"""A child that has not loaded its models by then is given up."""
+ADDRESS_SHARE: Final = 1.5
+"""Of the memory limit, what a child may have mapped for writing (RLIMIT_DATA): the system's own stop between two
+looks. Larger than the limit itself, because a process maps more than it touches."""
 
 
 class ProcessRunner:
-    """One child process per worker, started again when it died or had to be stopped."""
+    """One child process per worker. It loads the models once; when it died or had to be stopped, the next one is
+    started at once, so that the next study does not wait for it."""
 
-    def __init__(self, make_perform: Callable[[], Perform], workers: int) -> None:
+    def __init__(self, make_perform: Callable[[], Perform], workers: int, memory_bytes: int | None = None) -> None:
         """Args:
         make_perform: loads the engine; must be picklable, as it is called in each child.
+        memory_bytes: resident memory that a study may take, models included; None sets no limit.
         """
         self._make_perform = make_perform
         self._workers = workers
+        self._memory_bytes = memory_bytes
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="worker")
-        self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[_Child | TrabeculaError] = queue.SimpleQueue()
         self._children: set[_Child] = set()
+        self._closed = False
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -59,41 +55,71 @@ class ProcessRunner:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, job, control)
 
     async def close(self) -> None:
+        self._closed = True
         for child in list(self._children):
             child.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _add_child(self) -> None:
-        child = _Child(self._make_perform)
+        child = _Child(self._make_perform, self._memory_bytes)
         self._children.add(child)
-        child.wait_ready()
+        try:
+            child.wait_ready()
+        except TrabeculaError:
+            self._children.discard(child)
+            raise
+        if self._closed:
+            child.kill()
         self._idle.put(child)
 
-    def _run(self, job: Job, control: Control) -> Completion:
-        if self._idle.empty():
-            self._add_child()
-        child = self._idle.get()
+    def _replace(self, child: _Child) -> None:
+        child.kill()
+        self._children.discard(child)
+        if not self._closed:
+            threading.Thread(target=self._add_child_or_say, daemon=True, name="next worker").start()
+
+    def _add_child_or_say(self) -> None:
         try:
-            done = child.run(job, control)
-        except BaseException:
+            self._add_child()
+        except TrabeculaError as error:
+            structlog.get_logger().error("worker process cannot be started", code=error.code, detail=error.detail)
+            self._idle.put(error)
+
+    def _next_child(self) -> _Child:
+        """An idle child. Raises ModelError or WorkerCrashed when none can be started."""
+        waiting = self._idle.get()
+        if isinstance(waiting, _Child):
+            return waiting
+        try:
+            self._add_child()  # whatever was wrong may be mended by now
+        except TrabeculaError as error:
+            self._idle.put(error)
+            raise
+        return self._next_child()
+
+    def _run(self, job: Job, control: Control) -> Completion:
+        child = self._next_child()
+        try:
+            return child.run(job, control)
+        finally:
             if child.usable:
                 self._idle.put(child)
             else:
-                child.kill()
-                self._children.discard(child)
-            raise
-        self._idle.put(child)
-        return done
+                self._replace(child)
 
 
 class _Child:
     """The parent's end of one worker process. Blocking; used by one thread at a time."""
 
-    def __init__(self, make_perform: Callable[[], Perform]) -> None:
+    def __init__(self, make_perform: Callable[[], Perform], memory_bytes: int | None) -> None:
         # Not forked: a fork would copy the threads' locks of gRPC in whatever state they are.
         context = multiprocessing.get_context("spawn")
+        self._memory_bytes = memory_bytes
         self._pipe, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(target=_serve_jobs, args=(theirs, make_perform), daemon=True)
+        mapped = None if memory_bytes is None else int(ADDRESS_SHARE * memory_bytes)
+        self._process: BaseProcess = context.Process(
+            target=serve_jobs, args=(theirs, make_perform, mapped), daemon=True, name="trabecula worker"
+        )
         self._process.start()
         theirs.close()
         self.usable = False
@@ -109,17 +135,27 @@ class _Child:
         self.usable = True
 
     def run(self, job: Job, control: Control) -> Completion:
-        """Run one job. After Cancelled, a time limit or a crash the child is not usable any more."""
+        """Run one job. After Cancelled, a limit or a crash the child is not usable any more."""
         self.usable = False
-        self._pipe.send(job)
+        try:
+            self._pipe.send(job)
+        except OSError:
+            raise self._crashed() from None
+        looked_s = time.monotonic()
         while True:
-            while not self._pipe.poll(LISTEN_S):
+            heard = self._pipe.poll(LISTEN_S)
+            if not heard or time.monotonic() - looked_s > LISTEN_S:
+                looked_s = time.monotonic()
                 control.check()
+                self._check_memory()
+            if not heard:
+                continue
             message = self._receive()
-            if isinstance(message, _Progress):
+            if isinstance(message, Progress):
                 control.progress(message.stage, message.fraction)
                 continue
-            self.usable = True
+            # Whatever ran out of memory once is not trusted to have kept its own state whole.
+            self.usable = not isinstance(message, OutOfMemory)
             if isinstance(message, Completion):
                 return message
             if isinstance(message, TrabeculaError):
@@ -129,33 +165,23 @@ class _Child:
         self._process.kill()
         self._process.join()
 
-    def _receive(self) -> _FromChild:
+    def _check_memory(self) -> None:
+        if self._memory_bytes is None or self._process.pid is None:
+            return
         try:
-            message: _FromChild = self._pipe.recv()
+            resident = psutil.Process(self._process.pid).memory_info().rss
+        except psutil.NoSuchProcess:
+            return  # the pipe will say so
+        if resident > self._memory_bytes:
+            raise OutOfMemory(limit_bytes=self._memory_bytes)
+
+    def _receive(self) -> FromChild:
+        try:
+            message: FromChild = self._pipe.recv()
         except (EOFError, OSError):
-            self._process.join()
-            raise WorkerCrashed(f"exit code {self._process.exitcode}") from None
+            raise self._crashed() from None
         return message
 
-
-def _serve_jobs(pipe: Connection, make_perform: Callable[[], Perform]) -> None:
-    """Main of the child: load once, then one job after the other until the parent is gone."""
-    # Ctrl-C, or a service manager's SIGTERM, reaches the whole group; the parent drains and decides for its children.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        perform = make_perform()
-    except TrabeculaError as error:
-        pipe.send(error)
-        return
-    pipe.send(_Ready())
-
-    def tell(stage: Stage, fraction: float) -> None:
-        pipe.send(_Progress(stage, fraction))
-
-    while True:
-        try:
-            job: Job = pipe.recv()
-            pipe.send(outcome(perform, job, tell))
-        except (EOFError, BrokenPipeError):
-            return
+    def _crashed(self) -> WorkerCrashed:
+        self._process.join(LISTEN_S)
+        return WorkerCrashed(f"exit code {self._process.exitcode}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from trabecula.errors import Cancelled, ScreeningTimedOut, TrabeculaError, Unforeseen
+from trabecula.errors import Cancelled, OutOfMemory, ScreeningTimedOut, TrabeculaError, Unforeseen
 from trabecula.outcome import Stage
 from trabecula.patient import PatientContext
 from trabecula.progress import ProgressListener
@@ -117,6 +117,8 @@ def outcome(perform: Perform, job: Job, progress: ProgressListener) -> Completio
         return perform(job, progress)
     except TrabeculaError as error:
         return error
+    except MemoryError:
+        return OutOfMemory()
     except Exception as error:
         return Unforeseen(describe_fault(error))
 

@@ -12,7 +12,16 @@ from typing import Final, TypeVar
 import structlog
 from procrastinate import JobContext
 
-from trabecula.errors import Cancelled, DatabaseUnavailable, Overloaded, TrabeculaError, Unforeseen, WorkerCrashed
+from trabecula.errors import (
+    Cancelled,
+    DatabaseUnavailable,
+    ModelError,
+    Overloaded,
+    SiteFileError,
+    TrabeculaError,
+    Unforeseen,
+    WorkerCrashed,
+)
 from trabecula.outcome import Stage
 from trabecula.work.content import ContentStore
 from trabecula.work.events import EventListener, WorkFault, describe_fault
@@ -26,7 +35,7 @@ SIGN_OF_LIFE_S: Final = 0.5
 STEADY_FOR_S: Final = 600.0
 """How long a finished attempt waits for the database to take its end."""
 STEADY_PAUSE_S: Final = 1.0
-WORTH_ANOTHER_TRY: Final = (WorkerCrashed, Overloaded, DatabaseUnavailable)
+WORTH_ANOTHER_TRY: Final = (WorkerCrashed, Overloaded, DatabaseUnavailable, ModelError, SiteFileError)
 """What may go better next time; any other error of ours says something about the study itself."""
 
 T = TypeVar("T")
