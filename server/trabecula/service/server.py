@@ -84,6 +84,7 @@ class Server:
         self.content = await opened.enter_async_context(open_content(settings))
         self.store = ScreeningStore(
             self.database,
+            content=self.content,
             max_attempts=settings.max_attempts,
             sinks=result_sinks(settings),
             listeners=self._listeners,

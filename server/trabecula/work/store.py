@@ -29,6 +29,8 @@ from trabecula.errors import (
 from trabecula.patient import PatientContext
 from trabecula.report import ReportStatus
 from trabecula.work import reading
+from trabecula.work.content import ContentStore
+from trabecula.work.content_guard import hold
 from trabecula.work.database import Database
 from trabecula.work.events import EventListener, ScreeningChanged, describe_fault
 from trabecula.work.queue import SCREEN_TASK, defer, withdraw
@@ -83,17 +85,20 @@ class ScreeningStore:
         self,
         database: Database,
         *,
+        content: ContentStore | None = None,
         max_attempts: int = 3,
         sinks: Sequence[ResultSink] = (),
         listeners: Collection[EventListener] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Args:
+        content: where the bytes lie; None for tests whose rows name none.
         max_attempts: how often a study may take its worker down before it is a dead letter.
         sinks: called inside the transaction that ends a screening with a result.
         listeners: told of every change after its commit.
         """
         self._database = database
+        self._content = content
         self._max_attempts = max_attempts
         self._sinks = tuple(sinks)
         self._listeners = tuple(listeners)
@@ -119,12 +124,15 @@ class ScreeningStore:
 
         Raises:
             AlreadyExists: if the key was used with other content.
+            ContentUnavailable: if bytes are not in the content store any more.
         """
+        refs = tuple(instances)
         record = ScreeningRecord(str(uuid.uuid4()), submission, self._now())
         async with self._database.transaction() as connection:
             known = await self._insert(connection, record, patient, want_masks)
             if known is not None:
                 return known, False
+            await self._hold(connection, refs)
             rows = [
                 {
                     "screening_id": record.screening_id,
@@ -132,13 +140,18 @@ class ScreeningStore:
                     "sha256": ref.sha256,
                     "size_bytes": ref.size_bytes,
                 }
-                for index, ref in enumerate(instances)
+                for index, ref in enumerate(refs)
             ]
             await connection.execute(insert(instance), rows)
             await _append(connection, record, "accept", record.submitted_at)
             await enqueue(connection, record)
         self._tell(ScreeningChanged(record))
         return record, True
+
+    async def _hold(self, connection: AsyncConnection, refs: Sequence[ContentRef]) -> None:
+        """Before a row names bytes: they are there, and are not collected before the commit."""
+        if self._content is not None:
+            await hold(connection, self._content, refs)
 
     async def _insert(
         self, connection: AsyncConnection, record: ScreeningRecord, patient: PatientContext, want_masks: bool
@@ -221,6 +234,7 @@ class ScreeningStore:
             record = await _running(connection, claim.record.screening_id, claim.record.attempt)
             if record is None:
                 return None
+            await self._hold(connection, tuple(documents.values()))
             changed = await self._change(connection, record, event, documents=tuple(documents))
             rows = [
                 {
