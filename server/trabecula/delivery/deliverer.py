@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -58,6 +59,7 @@ class Deliverer:
     random: Random
     listeners: Collection[DeliveryListener] = ()
     stopping: bool = field(default=False, init=False)
+    _introduced: bool = field(default=False, init=False)
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -91,7 +93,13 @@ class Deliverer:
         return tried
 
     async def sweep(self) -> None:
-        """Put back what lost its worker, and wake whatever is due; tells how the outbox stands."""
+        """Put back what lost its worker, and wake whatever is due; tells how the outbox stands.
+
+        The first one of a process also asks every FHIR server what it can do.
+        """
+        if not self._introduced:
+            self._introduced = True
+            await asyncio.gather(*(_ask(way.send) for way in self.ways.values()))
         async with self.database.transaction() as connection:
             await outbox.lapse(connection, self.clock())
             for name in await outbox.due_destinations(connection, self.clock()):
@@ -172,6 +180,13 @@ class Deliverer:
     def _tell(self, event: DeliveryEvent) -> None:
         for listener in self.listeners:
             listener(event)
+
+
+async def _ask(send: Send) -> None:
+    """Learn what a FHIR server can do; when it does not say now, the first delivery asks again."""
+    if isinstance(send, FhirSender):
+        with suppress(Setback):
+            await send.experience(fresh=True)
 
 
 def _answered(result: Sent | Setback) -> bool:

@@ -27,7 +27,7 @@ SEND_TASK: Final = "delivery.send"
 LEASE_MARGIN: Final = timedelta(seconds=60)
 """Beyond the longest attempt, so that a lease ends only when its worker is gone."""
 _WAITING: Final = (DeliveryState.PENDING.value, DeliveryState.PARKED.value)
-_NOT_DONE: Final = (*_WAITING, DeliveryState.SENDING.value)
+NOT_DONE: Final = (*_WAITING, DeliveryState.SENDING.value)
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ async def due_destinations(connection: AsyncConnection, now: datetime) -> list[s
 
 async def has_open_deliveries(connection: AsyncConnection, screening_id: str) -> bool:
     """Whether something of a screening has not been brought over; retention then keeps it."""
-    undone = exists().where(delivery.c.screening_id == screening_id, delivery.c.state.in_(_NOT_DONE))
+    undone = exists().where(delivery.c.screening_id == screening_id, delivery.c.state.in_(NOT_DONE))
     return bool((await connection.execute(select(undone))).scalar_one())
 
 

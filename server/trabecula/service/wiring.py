@@ -4,23 +4,33 @@
 * A *task* is work of the queue, started by :func:`trabecula.work.queue.defer` or by its own clock.
 """
 
-# ruff: noqa: ARG001 - each line takes what it needs of these
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from trabecula.config import Settings
+from trabecula.delivery.destinations import read_destinations
+from trabecula.delivery.sink import delivery_sink
+from trabecula.delivery.tasks import delivery_tasks, keeps_screening, utc_now
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
+from trabecula.work.gc import RetentionRules
 from trabecula.work.queue import Task
 from trabecula.work.runner import ResultSink
 
 
 def result_sinks(settings: Settings) -> Sequence[ResultSink]:
     """In the order they are called."""
-    return ()
+    return (delivery_sink(read_destinations(settings.destinations_file), utc_now),)
 
 
 def queue_tasks(settings: Settings, database: Database, content: ContentStore) -> Sequence[Task]:
     """Tasks of every queue but the screenings' own."""
-    return ()
+    destinations = read_destinations(settings.destinations_file)
+    return (*delivery_tasks(destinations, database, content, settings.client_keys_dir),)
+
+
+def retention_rules() -> RetentionRules:
+    """What the packages ask of retention: what was not delivered is kept."""
+    return RetentionRules(blockers=(keeps_screening(),))
