@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
-# Debian packages that the tests use as independent judges: dciodvfy (DICOM), dcmtk, Chromium (the report page), Node (FHIR validators).
+# Debian packages that the tests use as independent judges and peers: dciodvfy, dcmtk, PixelMed and Orthanc (DICOM),
+# poppler (PDF), Chromium (the pages), Node (FHIR validators).
 # Does nothing when they are there; says so and goes on where it may not install.
 set -euo pipefail
 
-declare -A package_of=([dciodvfy]=dicom3tools [storescu]=dcmtk [chromium]=chromium [node]=nodejs [npm]=npm)
+declare -A package_of=(
+    [dciodvfy]=dicom3tools [storescu]=dcmtk [Orthanc]=orthanc [java]=default-jre-headless [pdftotext]=poppler-utils
+    [chromium]=chromium [node]=nodejs [npm]=npm
+    [/usr/share/java/pixelmed.jar]=libpixelmed-java
+    [/usr/share/orthanc/plugins/libOrthancDicomWeb.so]=orthanc-dicomweb
+)
 missing=()
 for program in "${!package_of[@]}"; do
-    command -v "$program" >/dev/null 2>&1 || missing+=("${package_of[$program]}")
+    case $program in
+    /*) [ -e "$program" ] || missing+=("${package_of[$program]}") ;;
+    *) command -v "$program" >/dev/null 2>&1 || missing+=("${package_of[$program]}") ;;
+    esac
 done
 [ "${#missing[@]}" -eq 0 ] && exit 0
 
