@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from trabecula.cli import demo, keys, models, phantom, profiles, scanner, screen, serve, submit, version
+from trabecula.cli import (
+    database,
+    deliveries,
+    demo,
+    destinations,
+    gc,
+    keys,
+    models,
+    phantom,
+    profiles,
+    scanner,
+    screen,
+    serve,
+    submit,
+    version,
+)
 from trabecula.cli.exits import EXIT_CODES_HELP
 
 app = typer.Typer(
@@ -25,6 +40,10 @@ app.add_typer(models.app, name="models")
 app.add_typer(scanner.app, name="scanner")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
+app.add_typer(destinations.app, name="destinations")
+app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(database.app, name="db")
+app.command("gc", epilog=gc.EPILOG)(gc.gc)
 app.command("demo")(demo.demo)
 app.command("version")(version.version)
 
