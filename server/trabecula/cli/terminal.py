@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 
 from trabecula.outcome import Stage
 
@@ -77,3 +85,20 @@ def fraction_bar(label: str, quiet: bool) -> Iterator[Callable[[float], None]]:
         yield lambda fraction: progress.update(task, completed=fraction)
     if not shown.is_terminal:
         shown.print(label)
+
+
+@contextmanager
+def counter(quiet: bool) -> Iterator[Callable[[str, int], None]]:
+    """What is being counted, and how many so far, on standard error."""
+    shown = console(stderr=True)
+    shown.quiet = quiet
+    columns = (TextColumn("{task.description:<14}"), TextColumn("{task.completed:.0f}"), TimeElapsedColumn())
+    with Progress(*columns, console=shown, disable=quiet or not shown.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, number: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=None)
+            progress.update(tasks[what], completed=number)
+
+        yield tell

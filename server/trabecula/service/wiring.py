@@ -13,22 +13,26 @@ from trabecula.config import Settings
 from trabecula.delivery.destinations import read_destinations
 from trabecula.delivery.sink import delivery_sink
 from trabecula.delivery.tasks import delivery_tasks, keeps_screening, utc_now
+from trabecula.record.publish import publish_result
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
-from trabecula.work.gc import RetentionRules
+from trabecula.work.gc import RetentionRules, collection_task, policy_of
 from trabecula.work.queue import Task
 from trabecula.work.runner import ResultSink
 
 
 def result_sinks(settings: Settings) -> Sequence[ResultSink]:
     """In the order they are called."""
-    return (delivery_sink(read_destinations(settings.destinations_file), utc_now),)
+    return (publish_result, delivery_sink(read_destinations(settings.destinations_file), utc_now),)
 
 
 def queue_tasks(settings: Settings, database: Database, content: ContentStore) -> Sequence[Task]:
     """Tasks of every queue but the screenings' own."""
     destinations = read_destinations(settings.destinations_file)
-    return (*delivery_tasks(destinations, database, content, settings.client_keys_dir),)
+    return (
+        *delivery_tasks(destinations, database, content, settings.client_keys_dir),
+        collection_task(database, content, policy_of(settings), retention_rules()),
+    )
 
 
 def retention_rules() -> RetentionRules:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import structlog
 from sqlalchemy import ColumnElement, delete, insert, not_, null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,11 +25,13 @@ from trabecula.config import Settings
 from trabecula.work.content import ContentStore, StoredObject
 from trabecula.work.content_guard import collect_alone
 from trabecula.work.database import Database
+from trabecula.work.queue import Task
 from trabecula.work.schema import instance, screening, transition
 
 SCREENINGS_AT_ONCE: Final = 200
 OBJECTS_AT_ONCE: Final = 1000
 JOBS_AT_ONCE: Final = 1000
+COLLECTION_TASK: Final = "maintenance.gc"
 PIXELS_DELETED: Final = "pixels-deleted"
 """Step in ``transition``; the state stays what it was."""
 
@@ -77,6 +80,16 @@ def policy_of(settings: Settings) -> RetentionPolicy:
     return RetentionPolicy(
         settings.pixel_retention_s, settings.result_retention_s, settings.content_grace_s, settings.job_retention_s
     )
+
+
+def collection_task(database: Database, content: ContentStore, policy: RetentionPolicy, rules: RetentionRules) -> Task:
+    """The collection as work of the queue, once an hour over all processes."""
+
+    async def run(timestamp: int) -> None:  # noqa: ARG001 - of the queue
+        done = await collect(database, content, policy, rules)
+        structlog.get_logger().info("collected", **asdict(done))
+
+    return Task(COLLECTION_TASK, run, cron="17 * * * *")
 
 
 async def collect(

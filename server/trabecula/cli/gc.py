@@ -1,0 +1,81 @@
+"""``trabecula gc``: delete what has had its time."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trabecula.cli.exits import EXIT_CODES_HELP, exits_with_code
+from trabecula.cli.options import Quiet
+
+if TYPE_CHECKING:
+    from trabecula.work.gc import Collected
+
+EPILOG = f"""[bold]What goes[/bold]
+
+Images and patient context TRABECULA_PIXEL_RETENTION_S after a screening has ended and its results are delivered;
+results only when TRABECULA_RESULT_RETENTION_S is set; bytes that no screening names after TRABECULA_CONTENT_GRACE_S;
+finished jobs after TRABECULA_JOB_RETENTION_S; leftovers of killed uploads. A legal hold keeps everything of a
+screening. The service does the same by itself every hour; it may run meanwhile.
+
+[bold]Examples[/bold]
+
+trabecula gc --dry-run
+
+trabecula gc --json
+
+{EXIT_CODES_HELP}"""
+
+
+@exits_with_code
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output and nothing else there.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Delete images, and results where a time is set, once they have had their time."""
+    from trabecula.cli.terminal import counter
+
+    with counter(quiet or as_json) as tell:
+        done = asyncio.run(_collect(dry_run, tell))
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(done), indent=2))
+    else:
+        _print(done)
+
+
+async def _collect(dry_run: bool, tell: object) -> Collected:
+    from trabecula.config import load_settings
+    from trabecula.service.wiring import retention_rules
+    from trabecula.work.database import open_database
+    from trabecula.work.gc import collect, policy_of
+    from trabecula.work.open_content import open_content
+
+    settings = load_settings()
+    async with open_database(settings) as database, open_content(settings) as content:
+        return await collect(
+            database,
+            content,
+            policy_of(settings),
+            retention_rules(),
+            dry_run=dry_run,
+            progress=tell,  # type: ignore[arg-type]
+        )
+
+
+def _print(done: Collected) -> None:
+    from rich.table import Table
+
+    from trabecula.cli.terminal import console
+
+    table = Table("what", "deleted" if not done.dry_run else "would be deleted")
+    table.add_row("images of screenings", str(done.pixels))
+    table.add_row("screenings with their results", str(done.results))
+    table.add_row("objects", f"{done.objects} ({done.object_bytes / 1e6:.1f} MB)")
+    table.add_row("leftovers of uploads", f"{done.staging_bytes / 1e6:.1f} MB")
+    table.add_row("finished jobs", str(done.jobs))
+    console().print(table)
