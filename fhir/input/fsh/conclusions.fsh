@@ -22,7 +22,7 @@ Id: bone-diagnostic-report
 Title: "Report of a screening"
 Description: "Binds the results. Preliminary until a radiologist is its interpreter. Keeps the rules of US Core DiagnosticReport Note, and of HL7 Europe's minimal imaging metadata as to category, study and order."
 * insert AssertedByDevice
-* obeys trb-result-status and trb-radiology and trb-conclusion-code and trb-presented-form and trb-signed
+* obeys trb-result-status and trb-effective and trb-report-risk and trb-radiology and trb-conclusion-code and trb-presented-form and trb-signed
 * extension contains http://hl7.org/fhir/StructureDefinition/diagnosticReport-risk named risk 0..1
 * basedOn ^comment = "The order, by accession number, where the site has named who issues it."
 * category 1..*
@@ -45,7 +45,7 @@ Id: dxa-service-request
 Title: "Proposal of DXA"
 Description: "A proposal for a person to turn into an order; never an order itself. Keeps the rules of US Core ServiceRequest."
 * insert AssertedByDevice
-* obeys trb-proposal and trb-order-category
+* obeys trb-by-device and trb-proposal and trb-order-category
 * instantiatesCanonical only Canonical(PlanDefinition)
 * intent = #proposal
 * category 1..*

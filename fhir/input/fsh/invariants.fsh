@@ -5,6 +5,51 @@ Description: "The id is a UUID in lower case, and an identifier of system urn:ie
 Expression: "id.matches('^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$') and identifier.where(system = 'urn:ietf:rfc:3986' and value = 'urn:uuid:' + %resource.id).exists()"
 Severity: #error
 
+Invariant: trb-id
+Description: "The id is a UUID in lower case."
+Expression: "id.matches('^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')"
+Severity: #error
+
+Invariant: trb-effective
+Description: "When the scan was made is given, or marked unknown by the extension data-absent-reason."
+Expression: "effective.exists()"
+Severity: #error
+
+Invariant: trb-screening-outcome
+Description: "The value is reported or refused."
+Expression: "value.coding.first().system = 'https://trabecula.example/fhir/CodeSystem/ct-screening-status' and (value.coding.first().code = 'reported' or value.coding.first().code = 'refused')"
+Severity: #error
+
+Invariant: trb-device-status
+Description: "A release is active, inactive or entered in error."
+Expression: "status = 'active' or status = 'inactive' or status = 'entered-in-error'"
+Severity: #error
+
+Invariant: trb-device-card
+Description: "A model card is a DocumentReference."
+Expression: "extension.where(url = 'http://hl7.org/fhir/uv/aitransparency/StructureDefinition/aitransparency.modelCardDescription').value.all(reference.contains('DocumentReference/') or type = 'DocumentReference')"
+Severity: #error
+
+Invariant: trb-report-risk
+Description: "The risk that belongs to the report is a RiskAssessment."
+Expression: "extension.where(url = 'http://hl7.org/fhir/StructureDefinition/diagnosticReport-risk').value.all(reference.contains('RiskAssessment/'))"
+Severity: #error
+
+Invariant: trb-by-device
+Description: "It is the device that asks."
+Expression: "requester.reference.contains('Device/') or requester.type = 'Device'"
+Severity: #error
+
+Invariant: trb-task-focus
+Description: "The task is about a ServiceRequest."
+Expression: "focus.reference.contains('ServiceRequest/') or focus.type = 'ServiceRequest'"
+Severity: #error
+
+Invariant: trb-audit-patient
+Description: "A person among the entities is a patient."
+Expression: "entity.where(type.code = '1').what.all(reference.contains('Patient/') or type = 'Patient')"
+Severity: #error
+
 Invariant: trb-ai-label
 Description: "What the device asserts is labelled AIAST, Artificial Intelligence asserted."
 Expression: "meta.security.where(system = 'http://terminology.hl7.org/CodeSystem/v3-ObservationValue' and code = 'AIAST').exists()"
@@ -157,7 +202,7 @@ Severity: #error
 
 Invariant: trb-issue
 Description: "The issue is severe-range-suspected or vcf-suspected, of severity high or moderate."
-Expression: "(code.coding.first().code = 'severe-range-suspected' or code.coding.first().code = 'vcf-suspected') and (severity = 'high' or severity = 'moderate')"
+Expression: "(code.coding.first().code = 'severe-range-suspected' or code.coding.first().code = 'vcf-suspected') and (severity = 'high' or severity = 'moderate') and (status = 'preliminary' or status = 'final' or status = 'mitigated' or status = 'entered-in-error')"
 Severity: #error
 
 Invariant: trb-task-state

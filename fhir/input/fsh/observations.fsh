@@ -5,7 +5,7 @@ RuleSet: AssertedByDevice
 
 RuleSet: ScreeningResult
 * insert AssertedByDevice
-* obeys trb-result-status and trb-imaging and trb-component and trb-component-metric and trb-component-unit and trb-interpretation
+* obeys trb-result-status and trb-effective and trb-imaging and trb-component and trb-component-metric and trb-component-unit and trb-interpretation
 * partOf only Reference(ScreenedImagingStudy)
 * category 1..*
 * subject 1..1
@@ -93,7 +93,7 @@ Id: quality-observation
 Title: "Outcome and quality of the screening"
 Description: "Whether the study was reported or refused, with every refusal and every warning as a code."
 * insert ScreeningResult
-* obeys trb-refusal
+* obeys trb-screening-outcome and trb-refusal
 * code = $metrics#screening-quality
 * value[x] 1..1
 * value[x] only CodeableConcept

@@ -75,7 +75,9 @@ def to_resources(report: ScreeningReport, options: FhirOptions | None = None) ->
 def transaction(resources: Sequence[Profile], options: FhirOptions) -> Json:
     """Resources as a transaction of ``PUT Type/<id>``; references between them are literal, below the same base."""
     entries = [_entry(resource, options) for resource in resources]
-    return checked({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    frame = [{name: part for name, part in entry.items() if name != "resource"} for entry in entries]
+    checked({"resourceType": "Bundle", "type": "transaction", "entry": frame})  # the resources have been
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 
 
 def _cards(filing: Filing, room: int) -> list[ModelCardDocumentReference]:

@@ -29,6 +29,7 @@ class Profile:
     """Id of the StructureDefinition."""
     rules: ClassVar[tuple[Rule, ...]]
 
+    id: str
     text: str
     """The resource as JSON text."""
 
@@ -48,16 +49,13 @@ class Profile:
         if broken:
             raise ProfileViolation(profile=self.slug, rules=" ".join(broken))
         text = json.dumps(checked(resource), ensure_ascii=False, allow_nan=False)
+        object.__setattr__(self, "id", str(resource["id"]))
         object.__setattr__(self, "text", text)
 
     def json(self) -> Json:
         """The resource; a copy of its own each time."""
         content: Json = json.loads(self.text)
         return content
-
-    @property
-    def id(self) -> str:
-        return str(self.json()["id"])
 
     @property
     def url(self) -> str:

@@ -112,13 +112,11 @@ def _action_fits(resource: Json) -> bool:
 
 def _both_ends_are_named(resource: Json) -> bool:
     """One client and one server, each with who it was and its network address."""
-    ends = {
-        code: [each for each in at(resource, "agent") if has_code(each.get("type"), codes.DCM, code)]
+    ends = [
+        [each for each in at(resource, "agent") if has_code(each.get("type"), codes.DCM, code)]
         for code in (SOURCE, DESTINATION)
-    }
-    return all(len(found) == 1 and found[0].get("who") and at(found, "network") for found in ends.values()) and all(
-        each[0]["network"].get("address") for each in ends.values()
-    )
+    ]
+    return all(len(found) == 1 and found[0].get("who") and at(found[0], "network.address") for found in ends)
 
 
 def _data_is_named(resource: Json) -> bool:
