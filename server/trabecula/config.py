@@ -24,11 +24,15 @@ class Role(StrEnum):
     """Takes studies in and answers; loads no models."""
     WORKER = "worker"
     """Works on studies, and on the jobs of the other queues; listens to nothing but its metrics."""
+    ADMIN = "admin"
+    """The operators' service alone, also on a database that is empty or of another release: for upgrades and restores
+    while nothing else runs."""
 
 
 PREFIX: Final = "TRABECULA_"
 MIB: Final = 1024 * 1024
 MOST_THREADS: Final = 8
+LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,14 @@ class Settings:
 
     role: Role = Role.ALL
     """``all``, or ``api`` and ``worker`` in processes of their own, as many as are wanted, that share database and
-    content store."""
+    content store; ``admin`` for upgrades and restores."""
     listen: str = "127.0.0.1:50051"
     """host:port of the gRPC service; port 0 takes a free one."""
+    admin_listen: str | None = None
+    """host:port of the operators' gRPC service; None serves none. Beyond the loopback interface it asks for client
+    certificates (``tls_client_ca_file``)."""
+    backup_dir: Path | None = None
+    """The only folder that the operators' service writes backups to and restores them from."""
     metrics_listen: str | None = None
     """host:port for Prometheus (``/metrics``); None serves none."""
     tls_certificate_file: Path | None = None
@@ -181,6 +190,10 @@ class Settings:
     """Audience that tokens must name; None takes ``<public_base_url>/fhir`` and the base itself."""
     auth_v1_scopes: bool = False
     """Whether ``.read`` and ``.*`` of SMART v1 count as ``.rs``."""
+    auth_patient_identifier_system: str | None = None
+    """When set, the ``patient`` claim of a launch is also the patient's identifier in this system."""
+    auth_patient_identifier_claim: str = "patient_identifier"
+    """Claim that holds the patient's identifier (``system|value``, an Identifier, or a list of them)."""
     auth_clock_skew_s: float = 30.0
     auth_authorize_url: str | None = None
     """Authorization endpoint of the site's server, for ``.well-known/smart-configuration``."""
@@ -200,7 +213,24 @@ class Settings:
     """Hosts that may be called (EHR, authorization server, PACS), commas between: ``ehr.example.org``,
     ``ehr.example.org:8443`` or ``*.example.org``. Empty: none."""
     outbound_networks: str = ""
-    """Private or loopback networks (CIDR, commas between) in which listed hosts may lie; public addresses always may."""
+    """Private or loopback networks (CIDR, commas between) that listed hosts may lie in; public addresses always may."""
+    users_file: Path | None = None
+    """TOML file with the people who may sign in at the pages (``trabecula users add``); None: nobody can."""
+    session_key_file: Path | None = None
+    """File with at least 32 random bytes that sign the pages' sessions, shared by replicas; None takes a fresh key at
+    each start."""
+    session_lasts_s: float = 8 * 3600.0
+    """How long a person stays signed in at the pages."""
+    reviewer_identifier_system: str | None = None
+    """Who gives out the reviewers' ids, as a URI; goes into signed results."""
+    organization_name: str | None = None
+    """The organisation that answers for signed results."""
+    programme_contact_days: int = 14
+    """A reminder is due when a person proposed for DXA was not contacted within so many days."""
+    programme_booking_days: int = 30
+    """... when no appointment was booked so long after the contact."""
+    programme_result_days: int = 90
+    """... when no DXA result came so long after the booking."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -264,6 +294,10 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 _POSITIVE: Final = (
+    "session_lasts_s",
+    "programme_contact_days",
+    "programme_booking_days",
+    "programme_result_days",
     "inference_max_voxels",
     "workers",
     "max_attempts",
@@ -290,6 +324,12 @@ def _check(settings: Settings) -> None:
     split_address(settings.listen)
     if settings.metrics_listen is not None:
         split_address(settings.metrics_listen)
+    if settings.admin_listen is not None:
+        host, _ = split_address(settings.admin_listen)
+        if host not in LOOPBACK and settings.tls_client_ca_file is None:
+            raise ConfigurationError(setting=PREFIX + "ADMIN_LISTEN", beyond_loopback="needs TLS_CLIENT_CA_FILE")
+    if settings.role is Role.ADMIN and settings.admin_listen is None:
+        raise ConfigurationError(setting=PREFIX + "ADMIN_LISTEN", must_be="given with the role admin")
     for name in _POSITIVE:
         if getattr(settings, name) <= 0:
             raise ConfigurationError(setting=PREFIX + name.upper(), must_be="positive")

@@ -21,7 +21,7 @@ from trabecula.service.auth.jwks import KeySource
 from trabecula.service.auth.tokens import TokenRules, TokenVerifier
 from trabecula.service.http.app import HttpDependencies, build_app
 from trabecula.service.http.options import HttpOptions
-from trabecula.service.http.serving import HttpServer
+from trabecula.service.http.serving import HttpServer, bound
 from trabecula.work.database import Database
 
 ISSUER = "https://auth.hospital.test"
@@ -104,7 +104,7 @@ async def live_http(
         chosen = replace(options or HttpOptions(), auth_off=not auth)
         told = [keep_accesses(database)] if listeners is None else listeners
         app = build_app(HttpDependencies(chosen, database, verifier, told, **dependencies))
-        server = HttpServer(app, "127.0.0.1:0")
+        server = HttpServer(app, bound("127.0.0.1:0"))
         await server.start()
         try:
             yield LiveHttp(f"http://127.0.0.1:{server.port}", database, issuer, client)

@@ -67,11 +67,11 @@ class _Server(Server):
 class HttpServer:
     """One HTTP door."""
 
-    def __init__(self, app: ASGIApp, address: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, app: ASGIApp, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Args:
-        address: host:port; port 0 takes a free one.
+        listening: from :func:`bound`; closed with the server.
         """
-        self._address = address
+        self._listening = listening
         self._server = _Server(
             Config(
                 app,
@@ -90,23 +90,15 @@ class HttpServer:
             )
         )
         self._task: asyncio.Task[None] | None = None
-        self.port = 0
-        """Where it listens, once started."""
+        self.port = int(listening.getsockname()[1])
 
     async def start(self) -> None:
-        """Open the door.
-
-        Raises:
-            ConfigurationError: if the address cannot be used.
-        """
-        listening = _bound(self._address)
-        self.port = int(listening.getsockname()[1])
-        self._task = asyncio.create_task(self._server.serve(sockets=[listening]), name="http")
-        while not self._server.started:
-            if self._task.done():
-                self._task.result()
-                raise ConfigurationError(http_listen=self._address)
+        """Open the door."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._listening]), name="http")
+        while not self._server.started and not self._task.done():
             await asyncio.sleep(0.01)
+        if self._task.done():
+            self._task.result()
 
     async def stop(self) -> None:
         """Take no more requests, let those under way end for a few seconds, then close."""
@@ -116,7 +108,12 @@ class HttpServer:
             self._task = None
 
 
-def _bound(address: str) -> socket.socket:
+def bound(address: str) -> socket.socket:
+    """A socket at host:port; port 0 takes a free one.
+
+    Raises:
+        ConfigurationError: if the address cannot be used.
+    """
     host, port = split_address(address)
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,0 +1,129 @@
+"""The HTTP service put together from the settings and the rest of the service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+from prometheus_client import CollectorRegistry
+from starlette.routing import BaseRoute
+
+from trabecula.clinical import load_constants
+from trabecula.config import Settings, split_address
+from trabecula.errors import Draining
+from trabecula.outbound import guarded_client
+from trabecula.record.audit import AccessListener, keep_accesses
+from trabecula.service.admission import Admission
+from trabecula.service.auth.jwks import KeySource
+from trabecula.service.auth.tokens import TokenRules, TokenVerifier
+from trabecula.service.http.app import HttpDependencies, build_app
+from trabecula.service.http.cds import cds_hooks
+from trabecula.service.http.facade.screen_bone import CheckRoom
+from trabecula.service.http.options import HttpOptions, http_options, issuer_keys, server_tls
+from trabecula.service.http.serving import HttpServer, bound
+from trabecula.service.http.wellknown import Check
+from trabecula.service.screen_requests import ScreenRequests
+from trabecula.work.database import Database
+from trabecula.work.records import Priority
+from trabecula.work.store import ScreeningStore
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the rest of the service lends."""
+
+    database: Database
+    store: ScreeningStore
+    registry: CollectorRegistry
+    accepting: Check
+    """Whether this instance takes requests; false while it drains."""
+    archive: bool = False
+    """Whether studies can be pulled from an archive (``$screen-bone``)."""
+
+
+@asynccontextmanager
+async def http_service(settings: Settings, around: Surroundings) -> AsyncIterator[HttpServer | None]:
+    """The HTTP service, running for the time of the block; None where it is not asked for.
+
+    Raises:
+        ConfigurationError: if the settings cannot be used together, or the address is taken.
+    """
+    if settings.http_listen is None:
+        yield None
+        return
+    options, tls = http_options(settings), server_tls(settings)
+    async with AsyncExitStack() as stack:
+        outbound = await stack.enter_async_context(guarded_client(options.outbound))
+        listening = bound(settings.http_listen)
+        stack.callback(listening.close)
+        here = _here(settings, options, listening.getsockname()[1])
+        listeners = (keep_accesses(around.database),)
+        dependencies = HttpDependencies(
+            options=options,
+            database=around.database,
+            verifier=_verifier(settings, options, outbound),
+            listeners=listeners,
+            requests=ScreenRequests(around.database, around.store) if around.archive else None,
+            check_room=_check_room(around.store, settings, around.accepting),
+            checks={"accepting": around.accepting},
+            groups=_groups(settings, around, outbound, here, listeners),
+        )
+        server = HttpServer(build_app(dependencies), listening, tls)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        yield server
+
+
+def _groups(
+    settings: Settings,
+    around: Surroundings,
+    outbound: httpx.AsyncClient,
+    here: str,
+    listeners: tuple[AccessListener, ...],
+) -> tuple[BaseRoute, ...]:
+    """Route groups beside FHIR; each adds its line here."""
+    hooks = cds_hooks(
+        settings,
+        around.database,
+        load_constants(),
+        outbound,
+        around.registry,
+        public_base_url=here,
+        listeners=listeners,
+    )
+    return (*(hooks.routes() if hooks is not None else ()),)
+
+
+def _here(settings: Settings, options: HttpOptions, port: int) -> str:
+    """The address under which clients know this service."""
+    if options.public_base_url is not None:
+        return options.public_base_url
+    host = split_address(settings.http_listen or "127.0.0.1:0")[0]
+    return f"{'https' if options.tls else 'http'}://{host}:{port}"
+
+
+def _verifier(settings: Settings, options: HttpOptions, outbound: httpx.AsyncClient) -> TokenVerifier | None:
+    if options.auth_off:
+        return None
+    rules = TokenRules(
+        clock_skew_s=settings.auth_clock_skew_s,
+        v1_scopes=settings.auth_v1_scopes,
+        patient_identifier_system=settings.auth_patient_identifier_system,
+        patient_identifier_claim=settings.auth_patient_identifier_claim,
+    )
+    places = issuer_keys(settings)
+    return TokenVerifier({issuer: KeySource(where, outbound) for issuer, where in places.items()}, rules)
+
+
+def _check_room(store: ScreeningStore, settings: Settings, accepting: Callable[[], Awaitable[bool]]) -> CheckRoom:
+    door = Admission(store, settings)
+
+    async def check() -> None:
+        if not await accepting():
+            raise Draining
+        with door.upload():
+            await door.check(Priority.ROUTINE)
+
+    return check
