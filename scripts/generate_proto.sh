@@ -8,4 +8,4 @@ out=${1:-$root/server}
 python=${PYTHON:-$root/.venv/bin/python}
 cd "$root/proto"
 exec "$python" -m grpc_tools.protoc -I. --python_out="$out" --pyi_out="$out" --grpc_python_out="$out" \
-    trabecula/v1/report.proto trabecula/v1/screening.proto
+    trabecula/v1/report.proto trabecula/v1/screening.proto trabecula/v1/admin.proto

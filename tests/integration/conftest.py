@@ -45,7 +45,7 @@ def start_server(tmp_path: Path, database_settings: Settings) -> Iterator[StartS
 
         async def make() -> Server:
             ready = runner or ThreadRunner(make_fake_perform, settings.workers)
-            server = Server(settings, None if settings.role is Role.API else ready)
+            server = Server(settings, None if settings.role in (Role.API, Role.ADMIN) else ready)
             await server.start()
             return server
 

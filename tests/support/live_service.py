@@ -25,6 +25,10 @@ class LiveServer:
     def address(self) -> str:
         return f"127.0.0.1:{self.server.port}"
 
+    @property
+    def admin_address(self) -> str:
+        return f"127.0.0.1:{self.server.admin_port}"
+
     def stop(self, drain_s: float) -> None:
         asyncio.run_coroutine_threadsafe(self.server.stop(drain_s), self.loop).result(60)
 

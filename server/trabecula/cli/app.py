@@ -10,6 +10,7 @@ from trabecula.cli import (
     demo,
     destinations,
     gc,
+    jobs,
     keys,
     models,
     phantom,
@@ -42,6 +43,7 @@ app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
 app.add_typer(destinations.app, name="destinations")
 app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(database.app, name="db")
 app.command("gc", epilog=gc.EPILOG)(gc.gc)
 app.command("demo")(demo.demo)

@@ -22,8 +22,8 @@ from trabecula.service import messages
 from trabecula.service.convert import report_from_proto
 from trabecula.service.status import ERROR_DOMAIN
 from trabecula.service.upload import UploadChunk, UploadHeader
+from trabecula.v1 import admin_pb2_grpc, screening_pb2_grpc
 from trabecula.v1 import screening_pb2 as pb
-from trabecula.v1 import screening_pb2_grpc
 from trabecula.work.records import DocumentKind, Priority
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -62,10 +62,7 @@ class Client:
         address: host:port.
         tls: None for a plain connection.
         """
-        if tls is None:
-            self._channel = grpc.insecure_channel(address)
-        else:
-            self._channel = grpc.secure_channel(address, _credentials(tls))
+        self._channel = _channel(address, tls)
         self._stub = screening_pb2_grpc.ScreeningServiceStub(self._channel)
 
     def submit(
@@ -136,6 +133,33 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class AdminClient:
+    """Calls one operators' service; a context manager. Raises the error that the service met."""
+
+    def __init__(self, address: str, tls: ClientTls | None = None) -> None:
+        """Args:
+        address: host:port of ``admin_listen``.
+        tls: None for a plain connection.
+        """
+        self._channel = _channel(address, tls)
+        self._stub = admin_pb2_grpc.AdminServiceStub(self._channel)
+
+    def call(self, method: str, request: Any) -> Any:
+        """One method by its name."""
+        with _translated():
+            return getattr(self._stub, method)(request)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+
+def _channel(address: str, tls: ClientTls | None) -> grpc.Channel:
+    return grpc.insecure_channel(address) if tls is None else grpc.secure_channel(address, _credentials(tls))
 
 
 def _upload(

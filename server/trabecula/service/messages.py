@@ -15,7 +15,7 @@ from trabecula.service.convert import enum_from_proto, enum_to_proto, fill_messa
 from trabecula.service.intake import UploadMessage
 from trabecula.service.upload import UploadChunk, UploadHeader
 from trabecula.v1 import report_pb2, screening_pb2
-from trabecula.work.records import DocumentKind, Priority, ScreeningRecord
+from trabecula.work.records import DocumentKind, Priority, ScreeningRecord, Source
 from trabecula.work.states import State
 
 _STATE = screening_pb2.ScreeningState.DESCRIPTOR
@@ -80,9 +80,9 @@ def summary_to_proto(record: ScreeningRecord) -> screening_pb2.ScreeningSummary:
         screening_id=record.screening_id,
         state=state_to_proto(record.state),
         documents=[enum_to_proto(_KIND, kind) for kind in record.documents],
-        submitted_at=_timestamp(record.submitted_at),
-        started_at=_timestamp(record.started_at),
-        ended_at=_timestamp(record.ended_at),
+        submitted_at=timestamp_to_proto(record.submitted_at),
+        started_at=timestamp_to_proto(record.started_at),
+        ended_at=timestamp_to_proto(record.ended_at),
         instances=record.submission.instances,
         total_bytes=record.submission.total_bytes,
         attempt=record.attempt,
@@ -110,6 +110,14 @@ def priority_from_proto(number: int) -> Priority | None:
         return Priority[screening_pb2.Priority.Name(number).removeprefix("PRIORITY_")]
     except (ValueError, KeyError):
         raise InvalidRequest(field="priority") from None
+
+
+def source_from_proto(number: int) -> Source | None:
+    """None for unspecified. Raises InvalidRequest for a number that is no source."""
+    try:
+        return enum_from_proto(_SOURCE, Source, number)
+    except ValueError:
+        raise InvalidRequest(field="source") from None
 
 
 def state_to_proto(state: State) -> screening_pb2.ScreeningState:
@@ -157,7 +165,7 @@ def stage_from_proto(number: int) -> Stage | None:
         return None
 
 
-def _timestamp(moment: datetime | None) -> Timestamp | None:
+def timestamp_to_proto(moment: datetime | None) -> Timestamp | None:
     if moment is None:
         return None
     stamp = Timestamp()

@@ -1,4 +1,4 @@
-"""The service wired together: database, store, work, core, servicer, health, reflection, metrics."""
+"""The service wired together: database, store, work, core, servicers, metrics."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
-import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 
 from trabecula.config import Role, Settings, split_address
 from trabecula.errors import ConfigurationError
+from trabecula.service.admin import AdminServicer
 from trabecula.service.core import ScreeningCore
+from trabecula.service.grpc_server import GrpcServer
+from trabecula.service.http.serving import HttpServer
+from trabecula.service.http.wiring import Surroundings, http_service
 from trabecula.service.intake import Intake
-from trabecula.service.interceptors import CallInterceptor, CallMetrics
+from trabecula.service.interceptors import CallMetrics
 from trabecula.service.logs import log_event
 from trabecula.service.metrics import LoadGauges, ScreeningMetrics
 from trabecula.service.servicer import ScreeningServicer
-from trabecula.service.wiring import queue_tasks, result_sinks
-from trabecula.v1 import screening_pb2, screening_pb2_grpc
+from trabecula.service.wiring import queue_tasks, result_sinks, retention_rules
+from trabecula.v1 import admin_pb2, admin_pb2_grpc, screening_pb2, screening_pb2_grpc
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database, open_database
+from trabecula.work.gc import policy_of
 from trabecula.work.notices import Notices
 from trabecula.work.open_content import open_content
 from trabecula.work.runner import Runner
@@ -32,8 +35,7 @@ from trabecula.work.running import Work, WorkLimits
 from trabecula.work.store import ScreeningStore
 
 SERVICE_NAME = screening_pb2.DESCRIPTOR.services_by_name["ScreeningService"].full_name
-LAST_ANSWERS_S = 2.0
-"""After draining: time for open calls to hand over their last messages."""
+ADMIN_SERVICE_NAME = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 WORK_FOLDER = "work"
 
 
@@ -47,30 +49,46 @@ class Server:
     content: ContentStore
     store: ScreeningStore
     core: ScreeningCore
+    """Not with the roles ``worker`` and ``admin``."""
 
     def __init__(self, settings: Settings, runner: Runner | None, registry: CollectorRegistry | None = None) -> None:
         """Args:
-        runner: works on the studies; None with the role ``api``.
+        runner: works on the studies; None with the roles ``api`` and ``admin``.
         """
         self.registry = registry or CollectorRegistry()
-        self.port = 0
-        """Where it listens, once started; 0 with the role ``worker``."""
         self._settings = settings
         self._runner = runner
         self._listeners = (ScreeningMetrics(self.registry), log_event)
+        self._calls = CallMetrics(self.registry)
         self._open = AsyncExitStack()
         self._stopped = False
         self._work: Work | None = None
-        self._grpc: grpc.aio.Server | None = None
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._grpc: GrpcServer | None = None
+        self._admin: GrpcServer | None = None
+        self._http: HttpServer | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it takes studies, once started; 0 with the roles ``worker`` and ``admin``."""
+        return self._grpc.port if self._grpc is not None else 0
+
+    @property
+    def admin_port(self) -> int:
+        """Where operators call; 0 without ``admin_listen``."""
+        return self._admin.port if self._admin is not None else 0
+
+    @property
+    def http_port(self) -> int:
+        """Where FHIR, CDS Hooks and pages are; 0 without ``http_listen``."""
+        return self._http.port if self._http is not None else 0
 
     async def start(self) -> None:
-        """Open the database, load the models, then open the door.
+        """Open the database, load the models, then open the doors.
 
         Raises:
             DatabaseError: if the database cannot be used.
             ModelError: if the models cannot be loaded.
-            ConfigurationError: if the address is taken or the TLS files cannot be used.
+            ConfigurationError: if an address is taken or the TLS files cannot be used.
         """
         try:
             await self._start()
@@ -80,22 +98,26 @@ class Server:
 
     async def _start(self) -> None:
         settings, opened = self._settings, self._open
-        self.database = await opened.enter_async_context(open_database(settings))
+        check_schema = settings.role is not Role.ADMIN
+        self.database = await opened.enter_async_context(open_database(settings, check_schema=check_schema))
         self.content = await opened.enter_async_context(open_content(settings))
         self.store = ScreeningStore(
             self.database,
-            content=self.content,
             max_attempts=settings.max_attempts,
             sinks=result_sinks(settings),
             listeners=self._listeners,
         )
-        gauges = LoadGauges(self.store, self.registry)
-        gauges.start()
-        opened.push_async_callback(gauges.close)
-        if settings.role is not Role.API and self._runner is not None:
+        if settings.role is not Role.ADMIN:
+            gauges = LoadGauges(self.store, self.registry)
+            gauges.start()
+            opened.push_async_callback(gauges.close)
+        if settings.role in (Role.ALL, Role.WORKER) and self._runner is not None:
             await self._start_work(self._runner)
-        if settings.role is not Role.WORKER:
+        if settings.admin_listen is not None:
+            await self._start_admin(settings.admin_listen)
+        if settings.role in (Role.ALL, Role.API):
             await self._start_grpc()
+            await self._start_http()
 
     async def _start_work(self, runner: Runner) -> None:
         settings = self._settings
@@ -119,27 +141,46 @@ class Server:
         notices = Notices(self.database.parameters)
         notices.start()
         self._open.push_async_callback(notices.close)
-        self.core = ScreeningCore(
-            self.store, self.content, notices, Intake(self.content, settings), settings, self._listeners
+        intake = Intake(self.content, settings)
+        self.core = ScreeningCore(self.store, self.content, notices, intake, settings, self._listeners)
+        add = partial(screening_pb2_grpc.add_ScreeningServiceServicer_to_server, ScreeningServicer(self.core))
+        self._grpc = GrpcServer(settings, self._calls, [SERVICE_NAME], add)
+        await self._grpc.start(settings.listen)
+
+    async def _start_http(self) -> None:
+        around = Surroundings(self.database, self.store, self.registry, self._accepting)
+        self._http = await self._open.enter_async_context(http_service(self._settings, around))
+
+    async def _accepting(self) -> bool:
+        return not self._stopped
+
+    async def _start_admin(self, address: str) -> None:
+        settings = self._settings
+        servicer = AdminServicer(
+            self.store,
+            self.database,
+            self.content,
+            policy_of(settings),
+            retention_rules(),
+            settings.backup_dir,
         )
-        self._grpc = self._make_grpc()
-        self.port = self._bind(self._grpc)
-        await self._grpc.start()
-        for name in ("", SERVICE_NAME):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        add = partial(admin_pb2_grpc.add_AdminServiceServicer_to_server, servicer)
+        self._admin = GrpcServer(settings, self._calls, [ADMIN_SERVICE_NAME], add)
+        await self._admin.start(address)
 
     async def stop(self, drain_s: float) -> None:
         """Turn health to NOT_SERVING, let running studies end for so long and put back the rest, then close."""
         if self._stopped:
             return
         self._stopped = True
-        await self._health.enter_graceful_shutdown()
+        doors = [door for door in (self._grpc, self._admin) if door is not None]
+        for door in doors:
+            await door.drain()
         if self._grpc is not None:
             self.core.drain()
         if self._work is not None:
             await self._work.stop(drain_s)
-        if self._grpc is not None:
-            await self._grpc.stop(LAST_ANSWERS_S)
+        await asyncio.gather(*(door.stop() for door in doors))
         await self._open.aclose()
 
     async def __aenter__(self) -> Server:
@@ -149,37 +190,6 @@ class Server:
     async def __aexit__(self, *_: object) -> None:
         await self.stop(0.0)
 
-    def _make_grpc(self) -> grpc.aio.Server:
-        settings = self._settings
-        server = grpc.aio.server(
-            interceptors=(CallInterceptor(CallMetrics(self.registry)),),
-            options=[
-                ("grpc.max_receive_message_length", settings.max_message_bytes),
-                ("grpc.so_reuseport", 0),
-                # A client that vanished without a word is noticed.
-                ("grpc.keepalive_time_ms", 60_000),
-                ("grpc.keepalive_timeout_ms", 20_000),
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-            ],
-        )
-        screening_pb2_grpc.add_ScreeningServiceServicer_to_server(ScreeningServicer(self.core), server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        if settings.reflection:
-            names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
-        return server
-
-    def _bind(self, server: grpc.aio.Server) -> int:
-        address = self._settings.listen
-        split_address(address)
-        try:
-            credentials = _credentials(self._settings)
-            if credentials is None:
-                return server.add_insecure_port(address)
-            return server.add_secure_port(address, credentials)
-        except (RuntimeError, OSError) as error:
-            raise ConfigurationError(listen=address) from error
-
 
 async def serve(
     settings: Settings, runner: Runner | None, ready: Callable[[int], Awaitable[None] | None] | None = None
@@ -187,7 +197,7 @@ async def serve(
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once.
 
     Args:
-        ready: told the port once the service takes calls.
+        ready: told the port once the service takes calls; that of the operators' service with the role ``admin``.
     """
     log = structlog.get_logger()
     server = Server(settings, runner)
@@ -197,8 +207,10 @@ async def serve(
         loop.add_signal_handler(number, stop.set)
     await server.start()
     _serve_metrics(settings, server.registry)
-    log.info("serving", role=settings.role.value, port=server.port, tls=settings.tls_certificate_file is not None)
-    if ready is not None and (waiting := ready(server.port)) is not None:
+    tls = settings.tls_certificate_file is not None
+    ports = {"port": server.port, "admin_port": server.admin_port, "http_port": server.http_port}
+    log.info("serving", role=settings.role.value, tls=tls, **ports)
+    if ready is not None and (waiting := ready(server.port or server.admin_port)) is not None:
         await waiting
     await stop.wait()
     log.info("draining", at_most_s=settings.drain_timeout_s)
@@ -217,11 +229,3 @@ def _serve_metrics(settings: Settings, registry: CollectorRegistry) -> None:
         start_http_server(port, host.strip("[]"), registry)
     except OSError as error:
         raise ConfigurationError(metrics_listen=settings.metrics_listen) from error
-
-
-def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
-    if settings.tls_certificate_file is None or settings.tls_key_file is None:
-        return None
-    authority = settings.tls_client_ca_file.read_bytes() if settings.tls_client_ca_file else None
-    pair = (settings.tls_key_file.read_bytes(), settings.tls_certificate_file.read_bytes())
-    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)

@@ -23,6 +23,11 @@ STATUS: Final[dict[type[errors.TrabeculaError], grpc.StatusCode]] = {
     errors.AlreadyEnded: grpc.StatusCode.FAILED_PRECONDITION,
     errors.InvalidStep: grpc.StatusCode.FAILED_PRECONDITION,
     errors.OutOfDate: grpc.StatusCode.ABORTED,
+    errors.NotConfigured: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SchemaOutdated: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.DatabaseNotEmpty: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.DatabaseInUse: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.BackupExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.PixelsDeleted: grpc.StatusCode.FAILED_PRECONDITION,
     errors.DatabaseUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.ContentUnavailable: grpc.StatusCode.UNAVAILABLE,
@@ -32,10 +37,6 @@ STATUS: Final[dict[type[errors.TrabeculaError], grpc.StatusCode]] = {
     errors.UploadTimedOut: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Draining: grpc.StatusCode.UNAVAILABLE,
-    errors.DatabaseUnavailable: grpc.StatusCode.UNAVAILABLE,
-    errors.ContentUnavailable: grpc.StatusCode.UNAVAILABLE,
-    errors.ContentMissing: grpc.StatusCode.DATA_LOSS,
-    errors.ContentDamaged: grpc.StatusCode.DATA_LOSS,
 }
 """An error has the status of its nearest ancestor here. Limits on a study are INVALID_ARGUMENT rather than
 RESOURCE_EXHAUSTED, because sending the same study again later will not help."""

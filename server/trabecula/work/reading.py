@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, func, literal, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.errors import InvalidRequest, NotFound
@@ -143,6 +143,16 @@ async def read_steps(connection: AsyncConnection, screening_id: str) -> tuple[St
         select(*columns).where(transition.c.screening_id == check_id(screening_id)).order_by(transition.c.id)
     )
     return tuple(Step(row.at, row.event, State(row.state), row.attempt, row.reason) for row in rows)
+
+
+async def read_not_before(connection: AsyncConnection, screening_id: str) -> datetime | None:
+    """When the waiting job of a screening may start; None when it may at once, or none waits."""
+    found = await connection.execute(
+        text("SELECT scheduled_at FROM procrastinate_jobs WHERE queueing_lock = :id AND status = 'todo'"),
+        {"id": check_id(screening_id)},
+    )
+    moment: datetime | None = found.scalar_one_or_none()
+    return moment
 
 
 async def count_by_state(connection: AsyncConnection, states: Collection[State] = ()) -> dict[State, int]:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.errors import (
     AlreadyExists,
+    ContentUnavailable,
     DatabaseUnavailable,
     InputError,
     NotFound,
@@ -52,8 +53,8 @@ CHANNEL: Final = "trabecula_screening"
 """PostgreSQL notifications with the id of a screening that changed."""
 SHUTDOWN: Final = "shutdown"
 """Reason of an attempt that ended because its worker was asked to stop."""
-BLAMELESS: Final = (SHUTDOWN, Overloaded.code, DatabaseUnavailable.code)
-"""Reasons that are not held against the study: it waits until there is room, or the database is back."""
+BLAMELESS: Final = (SHUTDOWN, Overloaded.code, DatabaseUnavailable.code, ContentUnavailable.code)
+"""Reasons that are not held against the study: it waits until there is room, or what was away is back."""
 NO_ROOM_DELAY_S: Final = 15.0
 RETRY_DELAYS_S: Final = (0.0, 10.0, 60.0)
 """What a study waits after its first, second ... attempt that was lost; the last one for all that follow."""
@@ -400,6 +401,11 @@ class ScreeningStore:
         async with self._database.transaction() as connection:
             await reading.read_record(connection, screening_id)
             return await reading.read_steps(connection, screening_id)
+
+    async def not_before(self, screening_id: str) -> datetime | None:
+        """Before which no worker takes a queued screening; None when it waits for no moment."""
+        async with self._database.transaction() as connection:
+            return await reading.read_not_before(connection, screening_id)
 
     async def counts(self) -> dict[State, int]:
         """Screenings in each state."""

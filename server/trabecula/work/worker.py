@@ -14,6 +14,7 @@ from procrastinate import JobContext
 
 from trabecula.errors import (
     Cancelled,
+    ContentUnavailable,
     DatabaseUnavailable,
     ModelError,
     Overloaded,
@@ -35,7 +36,14 @@ SIGN_OF_LIFE_S: Final = 0.5
 STEADY_FOR_S: Final = 600.0
 """How long a finished attempt waits for the database to take its end."""
 STEADY_PAUSE_S: Final = 1.0
-WORTH_ANOTHER_TRY: Final = (WorkerCrashed, Overloaded, DatabaseUnavailable, ModelError, SiteFileError)
+WORTH_ANOTHER_TRY: Final = (
+    WorkerCrashed,
+    Overloaded,
+    DatabaseUnavailable,
+    ContentUnavailable,
+    ModelError,
+    SiteFileError,
+)
 """What may go better next time; any other error of ours says something about the study itself."""
 
 T = TypeVar("T")

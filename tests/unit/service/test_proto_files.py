@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-GENERATED = ("report_pb2", "screening_pb2")
+GENERATED = ("report_pb2", "screening_pb2", "admin_pb2")
 
 
 def test_generated_code_is_current(repository: Path, tmp_path: Path) -> None:
