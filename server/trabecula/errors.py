@@ -350,6 +350,13 @@ class Unauthenticated(TrabeculaError):
     remedy = "Get an access token from the site's authorization server and send it as a Bearer token."
 
 
+class ClientNotTrusted(Unauthenticated):
+    """The call has no token of an EHR that is trusted here."""
+
+    code = "client-not-trusted"
+    remedy = "The operator lists each EHR with its issuer and keys; docs/cds-hooks.md says what a token must hold."
+
+
 class Forbidden(TrabeculaError):
     """The access token does not allow this."""
 

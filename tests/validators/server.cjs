@@ -160,7 +160,10 @@ async function answer(request, body) {
   return fhir(request.method, url, content, request.headers);
 }
 
-async function fhir(method, url, body, headers) {
+async function fhir(method, address, body, headers) {
+  // R4 lets a reference be searched by its id alone; Medplum's memory repository wants the type with it.
+  const url = address.replace(/([?&](?:patient|encounter))=([A-Za-z0-9.-]+)(?=&|$)/g, (_, name, id) =>
+    `${name}=${name.endsWith("patient") ? "Patient" : "Encounter"}/${id}`);
   const request = { method, url, pathname: "", body, params: {}, query: {}, headers, config: { transactions: true } };
   const created = method === "PUT" && !(await exists(url));
   const [outcome, resource] = await router.handleRequest(request, repository);

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from trabecula.errors import ChartUnavailable
-from trabecula.hooks.cards import Card
 from trabecula.hooks.chart import identifiers_of
 from trabecula.hooks.choose import severity, speaking
 from trabecula.hooks.clients import Client
@@ -17,7 +16,7 @@ from trabecula.hooks.ehr import EhrReader
 from trabecula.hooks.policy import CardPolicy
 from trabecula.hooks.prefetch import Given, chart_of, patient_in, read_answer, whole
 from trabecula.hooks.requests import FhirAccess, HookRequest
-from trabecula.hooks.results import ResultSource, StoredResult
+from trabecula.hooks.results import PatientIdentifier, ResultSource, StoredResult
 from trabecula.hooks.services import Need, Service, filled_in, prefetch_templates
 
 DEFAULT_BUDGET_S: Final = 0.3
@@ -34,6 +33,15 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a call gave."""
+
+    cards: Cards = ()
+    patients: tuple[str, ...] = ()
+    """``system|value`` of whose stored results were looked at, for the record of access; empty when nobody's were."""
+
+
 @dataclass(frozen=True)
 class HookAnswers:
     """Answers calls. All its parts are given; it holds no state."""
@@ -46,7 +54,7 @@ class HookAnswers:
     """Longest time for reading from the EHR, over all that is read for one call."""
     now: Callable[[], datetime] = utc_now
 
-    async def __call__(self, service: Service, request: HookRequest, client: Client) -> tuple[Card, ...]:
+    async def __call__(self, service: Service, request: HookRequest, client: Client) -> Answer:
         """The cards of a call; none is an answer too.
 
         Raises:
@@ -54,22 +62,25 @@ class HookAnswers:
         """
         wanted = needs(service, request.context)
         if not wanted:
-            return ()
+            return Answer()
         chart = _Reading(self, service, request, client)
         results: tuple[StoredResult, ...] = ()
+        patients: tuple[str, ...] = ()
         if Need.PATIENT in wanted:
-            results = await self._results(chart, wanted)
+            identifiers = await self._identifiers(chart, wanted)
+            results = tuple(await self.results(identifiers))
+            patients = tuple(sorted(f"{each.system}|{each.value}" for each in identifiers)) if results else ()
             if not _calls_for_something(results):
-                return ()
+                return Answer(patients=patients)
         await chart.complete(wanted)
         question = Question(service, request, self.policy, self.now(), client.waived)
         cards = decide(question, results, chart_of(chart.given, request.context.patient_id))
         if cards:
             await self.keep(cards, service, client, question.now)
-        return cards
+        return Answer(cards, patients)
 
-    async def _results(self, chart: _Reading, wanted: tuple[Need, ...]) -> tuple[StoredResult, ...]:
-        """By the patient's identifiers. A patient who has to be read is read with all else, to wait only once."""
+    async def _identifiers(self, chart: _Reading, wanted: tuple[Need, ...]) -> frozenset[PatientIdentifier]:
+        """The patient's. A patient who has to be read is read with all else, to wait only once."""
         patient_id = chart.request.context.patient_id
         if patient_in(chart.given.get(Need.PATIENT), patient_id) is None:
             chart.given.pop(Need.PATIENT, None)
@@ -77,7 +88,7 @@ class HookAnswers:
         patient = patient_in(chart.given.get(Need.PATIENT), patient_id)
         if patient is None:
             raise ChartUnavailable(prefetch=Need.PATIENT.value)
-        return tuple(await self.results(identifiers_of(patient)))
+        return identifiers_of(patient)
 
 
 class _Reading:

@@ -16,7 +16,7 @@ class CardPolicy:
     """Canonical base of the project's artefacts at this site."""
     recent_months: int
     """A DXA so many months old or younger is not repeated."""
-    report_path: str = "/reports/{screening_id}"
+    report_path: str = "/results/{screening_id}"
     """Where the report page of a screening is, below the public base."""
 
     def canonical(self, address: str) -> str:

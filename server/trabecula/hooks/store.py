@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Row, delete, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.hooks.cards import KNOWN_REASONS, NON_ADHERENCE, Card
@@ -47,7 +47,8 @@ class ServiceStats:
 async def use_token(connection: AsyncConnection, digest: bytes, expires_at: datetime) -> bool:
     """Whether the token was not used before; it is from now on."""
     statement = insert(hook_token).values(digest=digest, expires_at=expires_at).on_conflict_do_nothing()
-    return (await connection.execute(statement)).rowcount == 1
+    made = await connection.execute(statement.returning(hook_token.c.expires_at))
+    return made.first() is not None
 
 
 async def keep_cards(
@@ -92,7 +93,8 @@ async def keep_feedback(
             received_at=at,
             digest=_digest(item, service_id, client),
         )
-        if (await connection.execute(statement.on_conflict_do_nothing())).rowcount == 1:
+        made = await connection.execute(statement.on_conflict_do_nothing().returning(hook_feedback.c.id))
+        if made.first() is not None:
             new.append(item)
     return tuple(new)
 
@@ -116,7 +118,7 @@ async def stats(connection: AsyncConnection, since: datetime | None = None) -> t
             hook_card.c.id.is_not(None).label("known"),
         )
         .join(hook_card, hook_card.c.id == hook_feedback.c.card_id, isouter=True)
-        .distinct(hook_feedback.c.card_id)
+        .ext(distinct_on(hook_feedback.c.card_id))
         .order_by(hook_feedback.c.card_id, hook_feedback.c.outcome_at.desc(), hook_feedback.c.id.desc())
     )
     if since is not None:

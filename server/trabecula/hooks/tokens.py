@@ -18,7 +18,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
-from trabecula.errors import Unauthenticated
+from trabecula.errors import ClientNotTrusted
 from trabecula.hooks.clients import ALGORITHMS, Client
 
 Key = ECKey | RSAKey
@@ -89,59 +89,59 @@ class TokenChecker:
         parsed = _parsed(token)
         client = self._clients.get(_text(parsed.claims, "iss"))
         if client is None:
-            raise Unauthenticated(why="issuer not known")
+            raise ClientNotTrusted(why="issuer not known")
         algorithm = _text(parsed.header, "alg")
         if algorithm not in client.algorithms:
-            raise Unauthenticated(why="algorithm not accepted")
+            raise ClientNotTrusted(why="algorithm not accepted")
         key = await self._key(client, parsed.header, algorithm)
         _check_signature(parsed.signed, key, algorithm)
         expires_at = self._check_claims(client, parsed.claims, audience)
         digest = hashlib.sha256(json.dumps([client.iss, parsed.claims["jti"]]).encode()).digest()
         if not await self._once(digest, datetime.fromtimestamp(expires_at + self._skew_s, UTC)):
-            raise Unauthenticated(why="token used before")
+            raise ClientNotTrusted(why="token used before")
         return client
 
     async def _key(self, client: Client, header: Mapping[str, Any], algorithm: str) -> Key:
         kid, jku = _text(header, "kid"), header.get("jku")
         if jku is not None and jku not in client.jku:
-            raise Unauthenticated(why="key address not listed")
+            raise ClientNotTrusted(why="key address not listed")
         places = _places(client) if jku is None or client.jwks_file is not None else (str(jku),)
         if len(places) > 1:
-            raise Unauthenticated(why="key address not named")
+            raise ClientNotTrusted(why="key address not named")
         return await self._keys[places[0]].key(algorithm, kid)
 
     def _check_claims(self, client: Client, claims: Mapping[str, Any], audience: str) -> float:
         """When the token expires, in seconds since 1970."""
         named = claims.get("aud")
         if audience != named and not (isinstance(named, list) and audience in named):
-            raise Unauthenticated(why="audience is another address")
+            raise ClientNotTrusted(why="audience is another address")
         if not 0 < len(_text(claims, "jti")) <= MAX_JTI_CHARACTERS:
-            raise Unauthenticated(why="jti missing or too long")
+            raise ClientNotTrusted(why="jti missing or too long")
         now = self._clock()
         expires_at, issued_at = _moment(claims, "exp"), _moment(claims, "iat")
         not_before = _moment(claims, "nbf") if "nbf" in claims else issued_at
         if now >= expires_at + self._skew_s:
-            raise Unauthenticated(why="expired")
+            raise ClientNotTrusted(why="expired")
         if max(issued_at, not_before) > now + self._skew_s:
-            raise Unauthenticated(why="not yet valid")
+            raise ClientNotTrusted(why="not yet valid")
         if expires_at > now + client.max_token_lifetime_s + self._skew_s:
-            raise Unauthenticated(why="valid for too long")
+            raise ClientNotTrusted(why="valid for too long")
         return expires_at
 
 
 def _parsed(token: str) -> _Token:
     """A token taken apart; nothing in it is believed yet."""
     if len(token) > MAX_TOKEN_CHARACTERS or not token.isascii():
-        raise Unauthenticated(why="malformed")
+        raise ClientNotTrusted(why="malformed")
     try:
         signed = jws.extract_compact(token.encode("ascii"), registry=_REGISTRY)
         header = signed.headers()
         claims = json.loads(signed.payload)
     except (JoseError, ValueError, RecursionError):
-        raise Unauthenticated(why="malformed") from None
+        raise ClientNotTrusted(why="malformed") from None
     # No extension of JWS is understood here, so one that must be understood (RFC 7515, 4.1.11) makes it unreadable.
     if not isinstance(claims, dict) or "crit" in header or "b64" in header:
-        raise Unauthenticated(why="malformed")
+        raise ClientNotTrusted(why="malformed")
     return _Token(header, claims, signed)
 
 
@@ -151,7 +151,7 @@ def _check_signature(signed: jws.CompactSignature, key: Key, algorithm: str) -> 
     except (JoseError, ValueError):
         good = False
     if not good:
-        raise Unauthenticated(why="signature")
+        raise ClientNotTrusted(why="signature")
 
 
 def _places(client: Client) -> tuple[str, ...]:
@@ -162,12 +162,12 @@ def _places(client: Client) -> tuple[str, ...]:
 def _text(part: Mapping[str, Any], name: str) -> str:
     value = part.get(name)
     if not isinstance(value, str):
-        raise Unauthenticated(why=f"{name} missing")
+        raise ClientNotTrusted(why=f"{name} missing")
     return value
 
 
 def _moment(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e11:
-        raise Unauthenticated(why=f"{name} missing")
+        raise ClientNotTrusted(why=f"{name} missing")
     return float(value)

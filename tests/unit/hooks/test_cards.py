@@ -97,7 +97,7 @@ def test_source_link_and_reasons() -> None:
     assert card["links"] == [
         {
             "label": "Open the CT bone report",
-            "url": f"https://ct.hospital.example/reports/{result().screening_id}",
+            "url": f"https://ct.hospital.example/results/{result().screening_id}",
             "type": "absolute",
         }
     ]

@@ -19,11 +19,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from trabecula.clinical import ClinicalConstants
-from trabecula.config import Settings
+from trabecula.config import Settings, split_address
 from trabecula.errors import (
+    ClientNotTrusted,
+    ConfigurationError,
     ResourceNotFound,
     TrabeculaError,
-    Unauthenticated,
     UnsupportedMediaType,
 )
 from trabecula.hooks.answer import HookAnswers
@@ -37,6 +38,7 @@ from trabecula.hooks.services import BY_ID, Service, discovery
 from trabecula.hooks.store import keep_cards, keep_feedback, use_token
 from trabecula.hooks.tokens import TokenChecker
 from trabecula.hooks.wire import read_feedback, read_request
+from trabecula.record.audit import Access, AccessListener
 from trabecula.service.auth.jwks import KeySource
 from trabecula.service.http.cds_metrics import CdsMetrics
 from trabecula.work.database import Database
@@ -56,6 +58,8 @@ class CdsHooks:
     check_token: CheckToken | None
     """None: open to everybody who can reach the address."""
     metrics: CdsMetrics
+    listeners: Sequence[AccessListener] = ()
+    """Told of each access to stored results."""
 
     def routes(self) -> list[Route]:
         """Routes below the root of the HTTP service."""
@@ -73,9 +77,12 @@ class CdsHooks:
         service_id = request.path_params["id"]
         client = await self._client(request, f"{PATH}/{service_id}")
         service = _service(service_id)
-        cards = await self.answers(service, read_request(await self._body(request), service), client)
-        self.metrics.shown(service, cards)
-        return _json({"cards": [card.as_json() for card in cards]})
+        call = read_request(await self._body(request), service)
+        answer = await self.answers(service, call, client)
+        if answer.patients:
+            await self._note(request, client, call.context.user_id, answer.patients)
+        self.metrics.shown(service, answer.cards)
+        return _json({"cards": [card.as_json() for card in answer.cards]})
 
     async def _feedback(self, request: Request) -> Response:
         service_id = request.path_params["id"]
@@ -85,13 +92,29 @@ class CdsHooks:
         self.metrics.answered(service, new)
         return Response(status_code=200)
 
+    async def _note(self, request: Request, client: Client, user: str, patients: tuple[str, ...]) -> None:
+        """Tell of the access to stored results, before the answer goes out."""
+        access = Access(
+            at=datetime.now(UTC),
+            interaction="operation",
+            action="E",
+            resource_type="DiagnosticReport",
+            client_id=client.name,
+            client_address=None if request.client is None else request.client.host,
+            request_id=request.scope.get("request_id", "-"),
+            subject=user,
+            patients=patients,
+        )
+        for listener in self.listeners:
+            await listener(access)
+
     async def _client(self, request: Request, path: str) -> Client:
         """Who calls; the audience is the address as the site publishes it, never as a header names it."""
         if self.check_token is None:
             return OPEN
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise Unauthenticated(why="no bearer token")
+            raise ClientNotTrusted(why="no bearer token")
         return await self.check_token(token.strip(), self.answers.policy.public_base_url + path)
 
     async def _body(self, request: Request) -> bytes:
@@ -118,6 +141,7 @@ class CdsHooks:
                 self.metrics.called(name if what != "feedback" else what, outcome, time.perf_counter() - started)
             return response
 
+        counted.operation = f"cds-{what}"  # type: ignore[attr-defined] # the access log's name for it
         return counted
 
 
@@ -127,21 +151,25 @@ def cds_hooks(
     constants: ClinicalConstants,
     outbound: httpx.AsyncClient,
     registry: CollectorRegistry,
-    public_base_url: str,
+    *,
+    public_base_url: str | None = None,
+    listeners: Sequence[AccessListener] = (),
 ) -> CdsHooks | None:
     """The services as the settings ask for them; None where they are not offered.
 
     Args:
         outbound: a guarded client; reads keys and EHRs.
-        public_base_url: address of the HTTP service as clients know it.
+        public_base_url: address of the HTTP service as clients know it; None takes that of the settings.
+        listeners: told of each access to stored results.
 
     Raises:
         ClientsFileError: if the clients' file cannot be used.
         ClinicalDataError: if a number is missing.
+        ConfigurationError: if the address of the service is not known.
     """
     if settings.cds_clients_file is None and settings.auth != "off":
         return None
-    policy = card_policy(constants, public_base_url, settings.fhir_base_url)
+    policy = card_policy(constants, public_base_url or _base_url(settings), settings.fhir_base_url)
 
     async def keep(cards: Sequence[Card], service: Service, client: Client, at: datetime) -> None:
         async with database.transaction() as connection:
@@ -156,7 +184,18 @@ def cds_hooks(
         keep_feedback=keep_said,
         check_token=_checker(settings, database, outbound),
         metrics=CdsMetrics(registry),
+        listeners=tuple(listeners),
     )
+
+
+def _base_url(settings: Settings) -> str:
+    """Audiences of tokens and links on cards need an address that does not follow the caller's Host header."""
+    if settings.public_base_url is not None:
+        return settings.public_base_url
+    if settings.http_listen is None or split_address(settings.http_listen)[1] == 0:
+        raise ConfigurationError(setting="TRABECULA_PUBLIC_BASE_URL", must_be="set for CDS Hooks")
+    scheme = "http" if settings.http_tls_certificate_file is None else "https"
+    return f"{scheme}://{settings.http_listen}"
 
 
 def _checker(settings: Settings, database: Database, outbound: httpx.AsyncClient) -> CheckToken | None:
