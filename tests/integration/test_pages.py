@@ -13,11 +13,12 @@ from dataclasses import replace
 import httpx
 import pytest
 import report_samples as samples
-from pages_site import PASSWORD, Site, pages_site
+from pages_site import MRN, PASSWORD, Site, pages_site
 
 from trabecula.programme.sign_off import list_reviews
-from trabecula.programme.states import ReviewStatus
+from trabecula.programme.states import ReviewStatus, TaskState
 from trabecula.programme.tasks import TaskFilter, list_tasks
+from trabecula.record import of_screening
 from trabecula.service.http.pages.worklist import to_csv
 from trabecula.work.content import FolderContent
 from trabecula.work.database import Database
@@ -154,8 +155,12 @@ class TestSignOff:
             assert again.status_code == 409
         async with site.pages.database.transaction() as connection:
             (review,) = await list_reviews(connection, screening_id)
+            resources = {(each.type, each.id): each.content for each in await of_screening(connection, screening_id)}
         assert review.status is ReviewStatus.FINAL
-        assert [access.action for access in site.accesses if access.screening_id][-1] in ("read", "update")
+        (report,) = [each for (kind, _), each in resources.items() if kind == "DiagnosticReport"]
+        assert report["status"] == "final"
+        assert report["resultsInterpreter"][0]["display"] == "Dr. Ada <Example>"
+        assert {each["status"] for (kind, _), each in resources.items() if kind == "Observation"} == {"final"}
 
     async def test_correcting_computes_anew_and_shows_both_versions(self, site: Site) -> None:
         screening_id = await site.add_result()
@@ -172,6 +177,17 @@ class TestSignOff:
             assert "left out by the reviewer" in corrected
             assert "left out by the reviewer" not in machine
 
+    async def test_a_study_read_again_does_not_undo_a_signature(self, site: Site) -> None:
+        screening_id = await site.add_result()
+        async with browser(site, "ada") as client:
+            page = f"/results/{screening_id}"
+            await send(client, page, f"{page}/review", decision="accept")
+            await site.add_result()
+            async with site.pages.database.transaction() as connection:
+                kept = {each.type: each.content for each in await of_screening(connection, screening_id)}
+            assert kept["DiagnosticReport"]["status"] == "final"
+            assert len(re.findall(r'class="tag status-', (await client.get("/results")).text)) == 1
+
     async def test_rejecting_needs_a_reason_and_ends_it(self, site: Site) -> None:
         screening_id = await site.add_result()
         async with browser(site, "ada") as client:
@@ -180,6 +196,13 @@ class TestSignOff:
             answer = await send(client, page, f"{page}/review", decision="reject", comment="wrong patient")
             assert "entered-in-error" in answer.text
             assert 'name="decision"' not in answer.text
+        async with site.pages.database.transaction() as connection:
+            made = {each.type: each.content for each in await of_screening(connection, screening_id)}
+            (task,) = await list_tasks(connection, TaskFilter(), 10)
+        assert made["DiagnosticReport"]["status"] == "entered-in-error"
+        assert made["ServiceRequest"]["status"] == "entered-in-error"
+        assert made["Task"]["status"] == "entered-in-error"
+        assert task.state is TaskState.CLOSED
 
     async def test_a_page_left_open_cannot_overrule(self, site: Site) -> None:
         screening_id = await site.add_result()
@@ -244,10 +267,11 @@ class TestPolicies:
             await client.get("/results")
             await client.get(f"/results/{screening_id}")
             await send(client, f"/results/{screening_id}", f"/results/{screening_id}/review", decision="accept")
-        seen = [(access.action, access.screening_id) for access in site.accesses if access.person_id == "ada"]
-        assert ("read", None) in seen
-        assert ("read", screening_id) in seen
-        assert ("update", screening_id) in seen
+        seen = [access for access in site.accesses if access.subject == "ada"]
+        assert [access.action for access in seen] == ["E", "E", "R", "R", "U", "R"]
+        patient = f"{MRN}|{samples.identity().patient_id}"
+        assert {access.patients for access in seen} == {(patient,)}
+        assert len({access.resource_id for access in seen if access.resource_id}) == 1
 
     async def test_a_form_that_is_too_large_is_refused(self, site: Site) -> None:
         async with browser(site) as client:
@@ -272,6 +296,10 @@ class TestRecallList:
             assert (await send(client, page, f"{page}/step", event="book")).status_code == 409
             assert task.patient.value not in (await client.get("/worklist")).text
             assert task.patient.value in (await client.get("/worklist?state=closed")).text
+        async with site.pages.database.transaction() as connection:
+            stored = next(each for each in await of_screening(connection, task.screening_id) if each.type == "Task")
+        assert (stored.version, stored.content["status"]) == (4, "cancelled")
+        assert stored.content["statusReason"]["text"] == "moved away"
 
     @pytest.mark.parametrize("fields", [{"event": "dxa-result"}, {"event": "x"}, {"event": "book", "due_on": "soon"}])
     async def test_steps_that_no_person_takes_are_refused(self, site: Site, fields: dict[str, str]) -> None:

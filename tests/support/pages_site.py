@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import report_samples as samples
 import uvicorn
@@ -20,21 +22,21 @@ from starlette.exceptions import HTTPException
 from trabecula.clinical import load_constants
 from trabecula.errors import TrabeculaError
 from trabecula.outputs.page import to_html
-from trabecula.outputs.r4 import to_bundle
+from trabecula.outputs.r4 import FhirOptions, to_bundle
 from trabecula.outputs.report_json import to_json
-from trabecula.programme.tasks import DEFAULT_POLICY, propose
-from trabecula.record import publish
-from trabecula.record.publish import resources_of
+from trabecula.programme.tasks import DEFAULT_POLICY
+from trabecula.record.audit import Access
 from trabecula.report import ScreeningReport
 from trabecula.service.auth.local_users import LocalUser, Person, Role, hash_password
 from trabecula.service.auth.sessions import Sessions
+from trabecula.service.follow_up import FollowUp, result_sink
 from trabecula.service.http.outcomes import on_error
 from trabecula.service.http.pages import Pages, routes
-from trabecula.service.http.pages.deps import PageAccess
 from trabecula.service.http.pages.throttle import Throttle
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
-from trabecula.work.records import DocumentKind
+from trabecula.work.records import DocumentKind, Job, ScreeningRecord, Submission
+from trabecula.work.runner import Completion
 from trabecula.work.schema import document, screening
 
 PASSWORD = "correct horse battery"  # noqa: S105
@@ -57,13 +59,13 @@ def users() -> dict[str, LocalUser]:
 class Site:
     url: str
     pages: Pages
-    accesses: list[PageAccess]
+    accesses: list[Access]
 
     async def add_result(self, report: ScreeningReport | None = None) -> str:
         """A screening with its documents, resources and recall, as the service leaves it."""
         report = report or samples.reported()
         screening_id = str(uuid.uuid4())
-        bundle = to_bundle(report)
+        bundle = to_bundle(report, self.pages.site.options)
         texts = {
             DocumentKind.REPORT_JSON: to_json(report),
             DocumentKind.REPORT_HTML: to_html(samples.screening(report)),
@@ -81,15 +83,25 @@ class Site:
                 for kind, ref in refs.items()
             ]
             await connection.execute(insert(document), rows)
-            await publish(connection, screening_id, report, resources_of(bundle))
-            await propose(connection, screening_id, report, MRN, NOW, DEFAULT_POLICY)
+            with TemporaryDirectory() as folder:
+                results = Path(folder)
+                (results / DocumentKind.BUNDLE_JSON.value).write_text(texts[DocumentKind.BUNDLE_JSON])
+                record = ScreeningRecord(screening_id, Submission(None, "0" * 64, 1, 1), NOW)
+                job = Job(screening_id, (), results, report.patient, want_masks=False)
+                done = Completion(report.status, tuple(texts), report)
+                await result_sink(self.pages.site)(connection, record, job, done)
         return screening_id
 
 
 @asynccontextmanager
 async def pages_site(database: Database, content: ContentStore) -> AsyncIterator[Site]:
     """Serve on a free port until left."""
-    accesses: list[PageAccess] = []
+    accesses: list[Access] = []
+
+    async def note(access: Access) -> None:
+        accesses.append(access)
+
+    site = FollowUp(FhirOptions(patient_identifier_system=MRN), (), MRN, DEFAULT_POLICY, lambda: NOW)
     pages = Pages(
         database=database,
         content=content,
@@ -97,10 +109,9 @@ async def pages_site(database: Database, content: ContentStore) -> AsyncIterator
         users=users(),
         sessions=Sessions(b"k" * 32, 3600.0, NOW.timestamp),
         throttle=Throttle(NOW.timestamp, most=3),
-        patient_system=MRN,
+        site=site,
         secure_cookies=False,
-        on_access=accesses.append,
-        now=lambda: NOW,
+        listeners=(note,),
     )
     handlers = {TrabeculaError: on_error, HTTPException: on_error}
     app = Starlette(routes=routes(pages), exception_handlers=handlers)

@@ -19,6 +19,7 @@ from trabecula.cli import (
     screen,
     serve,
     submit,
+    users,
     version,
 )
 from trabecula.cli.exits import EXIT_CODES_HELP
@@ -41,6 +42,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(scanner.app, name="scanner")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 app.add_typer(destinations.app, name="destinations")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(jobs.app, name="jobs")

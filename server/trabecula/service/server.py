@@ -7,6 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
@@ -33,6 +34,9 @@ from trabecula.work.open_content import open_content
 from trabecula.work.runner import Runner
 from trabecula.work.running import Work, WorkLimits
 from trabecula.work.store import ScreeningStore
+
+if TYPE_CHECKING:
+    from trabecula.service.dimse.serving import DimseDoor
 
 SERVICE_NAME = screening_pb2.DESCRIPTOR.services_by_name["ScreeningService"].full_name
 ADMIN_SERVICE_NAME = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
@@ -66,6 +70,12 @@ class Server:
         self._grpc: GrpcServer | None = None
         self._admin: GrpcServer | None = None
         self._http: HttpServer | None = None
+        self._dimse: DimseDoor | None = None
+
+    @property
+    def dimse_port(self) -> int:
+        """Where studies come by C-STORE; 0 without ``dimse_listen``."""
+        return self._dimse.port if self._dimse is not None else 0
 
     @property
     def port(self) -> int:
@@ -118,6 +128,8 @@ class Server:
         if settings.role in (Role.ALL, Role.API):
             await self._start_grpc()
             await self._start_http()
+            if settings.dimse_listen is not None:
+                await self._start_dimse()
 
     async def _start_work(self, runner: Runner) -> None:
         settings = self._settings
@@ -148,8 +160,15 @@ class Server:
         await self._grpc.start(settings.listen)
 
     async def _start_http(self) -> None:
-        around = Surroundings(self.database, self.store, self.registry, self._accepting)
+        around = Surroundings(self.database, self.store, self.content, self.registry, self._accepting)
         self._http = await self._open.enter_async_context(http_service(self._settings, around))
+
+    async def _start_dimse(self) -> None:
+        # Imported here: most deployments take studies in by other doors, and do without pynetdicom's threads.
+        from trabecula.service.dimse.serving import dimse_service
+
+        door = dimse_service(self._settings, self.database, self.content, self.store)
+        self._dimse = await self._open.enter_async_context(door)
 
     async def _accepting(self) -> bool:
         return not self._stopped
@@ -178,6 +197,8 @@ class Server:
             await door.drain()
         if self._grpc is not None:
             self.core.drain()
+        if self._dimse is not None:
+            self._dimse.drain()
         if self._work is not None:
             await self._work.stop(drain_s)
         await asyncio.gather(*(door.stop() for door in doors))

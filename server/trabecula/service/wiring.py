@@ -4,16 +4,14 @@
 * A *task* is work of the queue, started by :func:`trabecula.work.queue.defer` or by its own clock.
 """
 
-
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from trabecula.config import Settings
 from trabecula.delivery.destinations import read_destinations
-from trabecula.delivery.sink import delivery_sink
-from trabecula.delivery.tasks import delivery_tasks, keeps_screening, utc_now
-from trabecula.record.publish import publish_result
+from trabecula.delivery.tasks import delivery_tasks, keeps_screening
+from trabecula.service.follow_up import follow_up, result_sink
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.gc import RetentionRules, collection_task, policy_of
@@ -23,7 +21,7 @@ from trabecula.work.runner import ResultSink
 
 def result_sinks(settings: Settings) -> Sequence[ResultSink]:
     """In the order they are called."""
-    return (publish_result, delivery_sink(read_destinations(settings.destinations_file), utc_now),)
+    return (result_sink(follow_up(settings)),)
 
 
 def queue_tasks(settings: Settings, database: Database, content: ContentStore) -> Sequence[Task]:

@@ -18,13 +18,16 @@ from trabecula.record.audit import AccessListener, keep_accesses
 from trabecula.service.admission import Admission
 from trabecula.service.auth.jwks import KeySource
 from trabecula.service.auth.tokens import TokenRules, TokenVerifier
+from trabecula.service.follow_up import follow_up
 from trabecula.service.http.app import HttpDependencies, build_app
 from trabecula.service.http.cds import cds_hooks
 from trabecula.service.http.facade.screen_bone import CheckRoom
 from trabecula.service.http.options import HttpOptions, http_options, issuer_keys, server_tls
+from trabecula.service.http.pages.wiring import pages_group
 from trabecula.service.http.serving import HttpServer, bound
 from trabecula.service.http.wellknown import Check
 from trabecula.service.screen_requests import ScreenRequests
+from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.records import Priority
 from trabecula.work.store import ScreeningStore
@@ -36,6 +39,7 @@ class Surroundings:
 
     database: Database
     store: ScreeningStore
+    content: ContentStore
     registry: CollectorRegistry
     accepting: Check
     """Whether this instance takes requests; false while it drains."""
@@ -93,7 +97,16 @@ def _groups(
         public_base_url=here,
         listeners=listeners,
     )
-    return (*(hooks.routes() if hooks is not None else ()),)
+    pages = pages_group(
+        settings,
+        around.database,
+        around.content,
+        load_constants(profile=settings.level_profile),
+        follow_up(settings),
+        listeners,
+        public_base_url=here,
+    )
+    return (*(hooks.routes() if hooks is not None else ()), *pages)
 
 
 def _here(settings: Settings, options: HttpOptions, port: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 from urllib.parse import quote
 
@@ -11,15 +11,18 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from trabecula.errors import FormExpired, RequestTooLarge, RoleMissing, TrabeculaError
+from trabecula.programme.tasks import PatientKey
+from trabecula.record.audit import Access
 from trabecula.service.auth.local_users import Role
 from trabecula.service.auth.sessions import Session, same_token
-from trabecula.service.http.pages.deps import PageAccess, Pages
+from trabecula.service.http.pages.deps import Pages
 from trabecula.service.http.pages.render import error_page
 
 COOKIE: Final = "trabecula_session"
 SECURE_COOKIE: Final = "__Host-trabecula_session"
 MAX_FORM_BYTES: Final = 64 * 1024
 MAX_FIELDS: Final = 200
+_INTERACTION: Final = {"R": "read", "E": "search-type", "U": "update"}
 
 View = Callable[[Request, Pages, Session], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -86,6 +89,32 @@ def text_of(form: FormData, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def note_access(pages: Pages, session: Session, action: str, screening_id: str | None) -> None:
-    """Tell the audit trail."""
-    pages.on_access(PageAccess(session.person.id, session.person.name, action, screening_id))
+async def note_access(
+    request: Request,
+    pages: Pages,
+    session: Session,
+    action: str,
+    resource_type: str,
+    *,
+    resource_id: str | None = None,
+    patients: Iterable[PatientKey | None] = (),
+) -> None:
+    """Tell the audit trail, before the answer goes out.
+
+    Args:
+        action: R4 audit-event-action: ``R`` one result or recall, ``E`` a list, ``U`` a change.
+    """
+    access = Access(
+        at=pages.site.clock(),
+        interaction=_INTERACTION[action],
+        action=action,
+        resource_type=resource_type,
+        client_id="pages",
+        client_address=request.client.host if request.client else None,
+        request_id=str(request.scope.get("request_id", "-")),
+        resource_id=resource_id,
+        subject=session.person.id,
+        patients=tuple(dict.fromkeys(f"{key.system}|{key.value}" for key in patients if key is not None)),
+    )
+    for listener in pages.listeners:
+        await listener(access)

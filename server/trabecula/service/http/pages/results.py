@@ -13,13 +13,16 @@ from trabecula.anatomy import Level
 from trabecula.bone.vertebra import DeformityKind
 from trabecula.errors import InvalidRequest
 from trabecula.outputs.page import to_html
+from trabecula.outputs.r4.filing import Filing
 from trabecula.outputs.report_json import from_json
 from trabecula.programme.corrections import MAX_SHIFT, MAX_TEXT, Corrections, FractureReading
 from trabecula.programme.overview import count_results, list_results
 from trabecula.programme.sign_off import Review, Reviewer, Verdict, current_report, list_reviews, sign
 from trabecula.programme.states import REVIEWS, Decision, ReviewStatus
+from trabecula.programme.tasks import PatientKey, patient_key
 from trabecula.report import Evidence, Screening, ScreeningReport
 from trabecula.service.auth.sessions import Session
+from trabecula.service.follow_up import sign_off_sink
 from trabecula.service.http.pages.access import form_of, note_access, text_of
 from trabecula.service.http.pages.deps import Pages
 from trabecula.service.http.pages.render import NO_STORE, REPORT_POLICY, page
@@ -60,7 +63,8 @@ async def show_results(request: Request, pages: Pages, session: Session) -> Resp
         after = request.query_params.get("after")
         lines = await list_results(connection, statuses, PAGE_SIZE + 1, check_id(after) if after else None)
         counts = await count_results(connection)
-    note_access(pages, session, "read", None)
+    seen = [PatientKey(pages.site.patient_system or "", line.patient_value) for line in lines if line.patient_value]
+    await note_access(request, pages, session, "E", "DiagnosticReport", patients=seen)
     more = len(lines) > PAGE_SIZE
     return page(request, "results.html.j2", session, lines=lines[:PAGE_SIZE], more=more, status=status, counts=counts)
 
@@ -70,7 +74,7 @@ async def show_result(request: Request, pages: Pages, session: Session) -> Respo
     screening_id = check_id(request.path_params["screening_id"])
     async with pages.database.transaction() as connection:
         view = await load(connection, pages, screening_id)
-    note_access(pages, session, "read", screening_id)
+    await _note(request, pages, session, "R", view)
     return _result_page(request, session, view)
 
 
@@ -80,7 +84,7 @@ async def show_report(request: Request, pages: Pages, session: Session) -> Respo
     async with pages.database.transaction() as connection:
         view = await load(connection, pages, screening_id)
         ref = await read_document(connection, screening_id, DocumentKind.REPORT_HTML)
-    note_access(pages, session, "read", screening_id)
+    await _note(request, pages, session, "R", view)
     own = view.report == view.machine or request.query_params.get("version") == "0"
     html = (await read_all(pages.content, ref)).decode() if own else to_html(Screening(view.report, Evidence((), None)))
     headers = {
@@ -105,9 +109,11 @@ async def review_result(request: Request, pages: Pages, session: Session) -> Res
         view = await load(connection, pages, screening_id)
         fields = {name: text_of(form, name) for name in form}
         verdict = verdict_from_form(fields, view.machine)
+        sinks = (sign_off_sink(pages.site),)
         reviewer = Reviewer(session.person.id, session.person.name)
-        await sign(connection, screening_id, verdict, reviewer, view.machine, pages.constants, pages.now(), pages.sinks)
-    note_access(pages, session, "update", screening_id)
+        at = pages.site.clock()
+        await sign(connection, screening_id, verdict, reviewer, view.machine, pages.constants, at, sinks)
+    await _note(request, pages, session, "U", view)
     return RedirectResponse(f"{request.scope.get('root_path', '')}/results/{screening_id}", 303)
 
 
@@ -117,6 +123,12 @@ async def load(connection: AsyncConnection, pages: Pages, screening_id: str) -> 
     machine = from_json((await read_all(pages.content, ref)).decode())
     reviews = await list_reviews(connection, screening_id)
     return ResultView(screening_id, machine, await current_report(connection, screening_id, machine), reviews)
+
+
+async def _note(request: Request, pages: Pages, session: Session, action: str, view: ResultView) -> None:
+    patient = patient_key(view.machine, pages.site.patient_system)
+    identity = str(Filing(view.machine, pages.site.options).identity("DiagnosticReport", "study"))
+    await note_access(request, pages, session, action, "DiagnosticReport", resource_id=identity, patients=[patient])
 
 
 def verdict_from_form(fields: dict[str, str], machine: ScreeningReport) -> Verdict:

@@ -29,7 +29,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         ("/worklist", "GET", worklist.show_worklist, (Role.PROGRAMME,)),
         ("/worklist.csv", "GET", worklist.export_worklist, (Role.PROGRAMME,)),
         ("/worklist/{task_id}", "GET", worklist.show_task, (Role.PROGRAMME,)),
-        ("/worklist/{task_id}/step", "POST", worklist.take_step, (Role.PROGRAMME,)),
+        ("/worklist/{task_id}/step", "POST", worklist.post_step, (Role.PROGRAMME,)),
         ("/quality", "GET", worklist.show_quality, READERS),
         ("/logout", "POST", sign_in.log_out, tuple(Role)),
     ]

@@ -14,8 +14,9 @@ from starlette.responses import RedirectResponse, Response
 from trabecula.errors import InvalidRequest
 from trabecula.programme.agreement import agreement
 from trabecula.programme.states import TASKS, TaskEvent, TaskState
-from trabecula.programme.tasks import DxaTask, TaskFilter, count_tasks, get_task, list_steps, list_tasks, step
+from trabecula.programme.tasks import DxaTask, TaskFilter, count_tasks, get_task, list_steps, list_tasks
 from trabecula.service.auth.sessions import Session
+from trabecula.service.follow_up import take_step
 from trabecula.service.http.pages.access import form_of, note_access, text_of
 from trabecula.service.http.pages.deps import Pages
 from trabecula.service.http.pages.render import NO_STORE, page
@@ -38,8 +39,8 @@ async def show_worklist(request: Request, pages: Pages, session: Session) -> Res
     async with pages.database.transaction() as connection:
         after = request.query_params.get("after")
         found = await list_tasks(connection, wanted, PAGE_SIZE + 1, check_id(after) if after else None)
-        counts = await count_tasks(connection, pages.now())
-    note_access(pages, session, "read", None)
+        counts = await count_tasks(connection, pages.site.clock())
+    await note_access(request, pages, session, "E", "Task", patients=[task.patient for task in found])
     return page(
         request,
         "worklist.html.j2",
@@ -49,7 +50,7 @@ async def show_worklist(request: Request, pages: Pages, session: Session) -> Res
         counts=counts,
         chosen=chosen,
         states=tuple(TaskState),
-        now=pages.now(),
+        now=pages.site.clock(),
     )
 
 
@@ -58,7 +59,7 @@ async def export_worklist(request: Request, pages: Pages, session: Session) -> R
     wanted, _ = _filter(request, pages)
     async with pages.database.transaction() as connection:
         found = await list_tasks(connection, wanted, MOST_EXPORTED)
-    note_access(pages, session, "export", None)
+    await note_access(request, pages, session, "E", "Task", patients=[task.patient for task in found])
     headers = {"content-disposition": 'attachment; filename="recall.csv"', "cache-control": NO_STORE}
     return Response(to_csv(found), media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -86,12 +87,12 @@ async def show_task(request: Request, pages: Pages, session: Session) -> Respons
     async with pages.database.transaction() as connection:
         task = await get_task(connection, task_id)
         steps = await list_steps(connection, task_id)
-    note_access(pages, session, "read", task.screening_id)
+    await note_access(request, pages, session, "R", "Task", resource_id=task_id, patients=[task.patient])
     events = tuple(event for event in BY_HAND if (task.state, event) in TASKS)
-    return page(request, "task.html.j2", session, task=task, steps=steps, events=events, now=pages.now())
+    return page(request, "task.html.j2", session, task=task, steps=steps, events=events, now=pages.site.clock())
 
 
-async def take_step(request: Request, pages: Pages, session: Session) -> Response:
+async def post_step(request: Request, pages: Pages, session: Session) -> Response:
     """Take a step from the form.
 
     Raises:
@@ -106,13 +107,12 @@ async def take_step(request: Request, pages: Pages, session: Session) -> Respons
         raise InvalidRequest(field="event") from None
     if event not in BY_HAND:
         raise InvalidRequest(field="event")
-    due_at = _due(text_of(form, "due_on"), pages.now())
+    due_at = _due(text_of(form, "due_on"), pages.site.clock())
     note = text_of(form, "note").strip() or None
     async with pages.database.transaction() as connection:
-        task = await step(
-            connection, task_id, event, session.person.id, pages.now(), pages.policy, note=note, due_at=due_at
-        )
-    note_access(pages, session, "update", task.screening_id)
+        by = session.person.id
+        task = await take_step(connection, task_id, event, by, pages.site, note=note, due_at=due_at)
+    await note_access(request, pages, session, "U", "Task", resource_id=task_id, patients=[task.patient])
     return RedirectResponse(f"{request.scope.get('root_path', '')}/worklist/{task_id}", 303)
 
 
@@ -126,7 +126,7 @@ async def show_quality(request: Request, pages: Pages, session: Session) -> Resp
 def _filter(request: Request, pages: Pages) -> tuple[TaskFilter, str]:
     chosen = request.query_params.get("state", "open")
     if chosen == "overdue":
-        return TaskFilter(overdue_at=pages.now()), chosen
+        return TaskFilter(overdue_at=pages.site.clock()), chosen
     if chosen == "open":
         return TaskFilter(states=[state for state in TaskState if state.open]), chosen
     if chosen == "all":
