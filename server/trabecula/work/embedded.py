@@ -17,6 +17,7 @@ import os
 import pwd
 import secrets
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from typing import Final
 import structlog
 
 from trabecula.errors import DatabaseStartFailed
+from trabecula.work.disk import flush_folder
 from trabecula.work.system_user import grant_traversal, system_user
 
 USER: Final = "trabecula"
@@ -120,7 +122,7 @@ def binaries() -> Path:
 
 @contextmanager
 def use(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
-    """Start the server or attach to it; the last user to leave stops it.
+    """Start the server or attach to it for the time of the block; the last user to leave stops it.
 
     Raises:
         DatabaseStartFailed: if it cannot be started; the reason is in the server's log.
@@ -162,19 +164,19 @@ def start(server: EmbeddedServer) -> None:
     if owner is not None:
         grant_traversal(binaries(), owner.pw_uid)
     _prepare_folders(server, owner)
-    if not (server.data / "PG_VERSION").exists():
+    if not server.data.exists():
         _make_cluster(server, owner)
     if server.running():
         return
     _write_settings(server, owner)
     log = server.folder / "start.log"
-    _run(server, owner, "pg_ctl", "-w", "-t", str(START_TIMEOUT_S), "-D", ".", "-l", str(log.resolve()), "start")
+    _run(server.data, owner, "pg_ctl", "-w", "-t", str(START_TIMEOUT_S), "-D", ".", "-l", str(log.resolve()), "start")
 
 
 def stop(server: EmbeddedServer) -> None:
     """Stop it; open connections are cut. The caller holds the lock."""
     if server.running():
-        _run(server, system_user(), "pg_ctl", "-w", "-t", str(STOP_TIMEOUT_S), "-D", ".", "-m", "fast", "stop")
+        _run(server.data, system_user(), "pg_ctl", "-w", "-t", str(STOP_TIMEOUT_S), "-D", ".", "-m", "fast", "stop")
 
 
 @contextmanager
@@ -207,43 +209,46 @@ def _is_postgres(pid: int) -> bool:
 
 def _prepare_folders(server: EmbeddedServer, owner: pwd.struct_passwd | None) -> None:
     server.folder.chmod(0o700)
-    for folder in (server.data, server.socket):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-        mine = os.geteuid() if owner is None else owner.pw_uid
-        if status.st_uid not in (os.geteuid(), mine) or folder.is_symlink():
-            raise DatabaseStartFailed(f"{folder} belongs to somebody else", reason="foreign-folder")
-        folder.chmod(0o700)
-        if owner is not None:
-            os.chown(folder, owner.pw_uid, owner.pw_gid)
-            grant_traversal(folder, owner.pw_uid)
+    _private_folder(server.socket, owner)
     start_log = server.folder / "start.log"
     start_log.touch(mode=0o600)
     if owner is not None:
         os.chown(start_log, owner.pw_uid, owner.pw_gid)
 
 
+def _private_folder(folder: Path, owner: pwd.struct_passwd | None) -> None:
+    """Ours, or the system user's, and nobody else's; with a way to it.
+
+    Raises:
+        DatabaseStartFailed: if somebody else put something there.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    allowed = {os.geteuid()} if owner is None else {os.geteuid(), owner.pw_uid}
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in allowed:
+        raise DatabaseStartFailed(f"{folder} belongs to somebody else", reason="foreign-folder")
+    folder.chmod(0o700)
+    if owner is not None:
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        grant_traversal(folder, owner.pw_uid)
+
+
 def _make_cluster(server: EmbeddedServer, owner: pwd.struct_passwd | None) -> None:
-    """initdb into an empty folder; one that was cut short is done again."""
-    for left in server.data.iterdir():
-        shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+    """initdb beside the data's place, which it gets when it is whole: one that was cut short is done again."""
+    fresh = server.folder / "data.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    _private_folder(fresh, owner)
     password = secrets.token_urlsafe(32)
-    first = server.data.parent / "initial-password"
+    first = fresh.parent / "initial-password"
     _write_private(first, password, owner)
     try:
-        _run(
-            server,
-            owner,
-            "initdb",
-            *("-D", ".", "-U", USER, "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"),
-            f"--pwfile={first.resolve()}",
-        )
-    except BaseException:
-        (server.data / "PG_VERSION").unlink(missing_ok=True)
-        raise
+        arguments = ("-D", ".", "-U", USER, "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256")
+        _run(fresh, owner, "initdb", *arguments, f"--pwfile={first.resolve()}")
     finally:
         first.unlink()
     _write_private(server.password_file, f"*:*:*:{USER}:{password}\n", None)
+    fresh.rename(server.data)
+    flush_folder(server.folder)
 
 
 def _write_settings(server: EmbeddedServer, owner: pwd.struct_passwd | None) -> None:
@@ -267,8 +272,8 @@ def _write_private(path: Path, text: str, owner: pwd.struct_passwd | None) -> No
         os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
-def _run(server: EmbeddedServer, owner: pwd.struct_passwd | None, program: str, *arguments: str) -> None:
-    """Run one of the wheel's programs, as the system user where this process is root."""
+def _run(folder: Path, owner: pwd.struct_passwd | None, program: str, *arguments: str) -> None:
+    """Run one of the wheel's programs in a folder, as the system user where this process is root."""
     identity: Mapping[str, object] = (
         {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
     )
@@ -276,7 +281,7 @@ def _run(server: EmbeddedServer, owner: pwd.struct_passwd | None, program: str, 
         # A file, not a pipe: the server inherits it, and a pipe would be held open for as long as it runs.
         done = subprocess.run(  # noqa: S603
             [binaries() / program, *arguments],
-            cwd=server.data,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
