@@ -1,0 +1,320 @@
+"""The provider on the network. pynetdicom runs it in threads; the bridge to the event loop is :class:`_Bridge`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, Final, TypeVar
+
+import structlog
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.events import Event, EventHandlerType
+from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
+from pynetdicom.transport import ThreadedAssociationServer
+
+from trabecula import __version__
+from trabecula.config import Settings, split_address
+from trabecula.errors import ConfigurationError, CorruptInstance, TrabeculaError
+from trabecula.imaging import tags
+from trabecula.imaging.elements import Elements
+from trabecula.imaging.headers import read_header
+from trabecula.imaging.limits import ImagingLimits
+from trabecula.service.dimse.contexts import STORAGE, supported_contexts
+from trabecula.service.dimse.peers import Peers, parse_peers
+from trabecula.service.dimse.reception import Instance, Reception
+from trabecula.service.dimse.statuses import StoreStatus, status_of
+from trabecula.work.events import describe_fault
+
+MAXIMUM_PDU_BYTES: Final = 128 * 1024
+ACSE_TIMEOUT_S: Final = 15.0
+STORE_TIMEOUT_S: Final = 60.0
+"""How long one instance may take to become durable before the sender is told to try again."""
+MOST_REFERENCED: Final = 20_000
+"""Instances in one request for storage commitment."""
+IMPLEMENTATION_CLASS_UID: Final = UID("1.2.826.0.1.3680043.8.498.45787841905188114249811422213212665817")
+IMPLEMENTATION_VERSION: Final = f"TRABECULA_{__version__}"[:16]
+_LISTED: Final = (tags.STUDY_UID, tags.SOP_CLASS, tags.SOP_INSTANCE)
+_LOGGERS: Final = ("pynetdicom", "pydicom")
+_COMMITMENT_FAILED, _COMMITMENT_SUCCESS = 2, 1
+_NO_SUCH_INSTANCE, _CLASS_CONFLICT = 0x0112, 0x0119
+
+_T = TypeVar("_T")
+
+
+class _Bridge:
+    """Runs coroutines of the service's loop from pynetdicom's threads, and waits for them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def wait_for(self, coroutine: Callable[[], Awaitable[_T]]) -> _T:
+        """Raises what it raises; TimeoutError when it takes too long, and it is cancelled."""
+
+        async def run() -> _T:
+            return await coroutine()
+
+        future = asyncio.run_coroutine_threadsafe(run(), self._loop)
+        try:
+            return future.result(STORE_TIMEOUT_S)
+        except FutureTimeout:
+            future.cancel()
+            raise
+
+
+@dataclass
+class _Caller:
+    """One association."""
+
+    allowed: bool
+    studies: set[str] = field(default_factory=set)
+    pending_bytes: int = 0
+    """Since the last instance was whole."""
+
+
+class DimseServer:
+    """C-ECHO, C-STORE and storage commitment for a site's peers."""
+
+    def __init__(self, reception: Reception, settings: Settings) -> None:
+        """Raises ConfigurationError when the peers cannot be read."""
+        self.port = 0
+        """Where it listens, once started."""
+        self._reception = reception
+        self._settings = settings
+        self._peers = parse_peers(settings.dimse_peers)
+        self._callers: dict[int, _Caller] = {}
+        self._guard = threading.Lock()
+        self._limits = ImagingLimits(max_header_bytes=settings.dimse_max_instance_bytes)
+        self._server: ThreadedAssociationServer | None = None
+        self._bridge: _Bridge | None = None
+        self._ae = _entity(settings, self._peers)
+
+    def start(self) -> None:
+        """Listen; to be called on the event loop that the reception lives on.
+
+        Raises:
+            ConfigurationError: if the address is taken or the TLS files cannot be used.
+        """
+        _silence_libraries()
+        self._bridge = _Bridge(asyncio.get_running_loop())
+        address = split_address(self._settings.dimse_listen or "")
+        handlers: list[EventHandlerType] = [
+            (evt.EVT_REQUESTED, self._on_requested),
+            (evt.EVT_ESTABLISHED, self._on_established),
+            (evt.EVT_DATA_RECV, self._on_data),
+            (evt.EVT_C_ECHO, self._on_echo),
+            (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_N_ACTION, self._on_commitment),
+            (evt.EVT_RELEASED, self._on_released),
+            (evt.EVT_CONN_CLOSE, self._on_closed),
+        ]
+        try:
+            server = self._ae.start_server(
+                (address[0].strip("[]"), address[1]),
+                block=False,
+                evt_handlers=handlers,
+                ssl_context=_tls(self._settings),
+            )
+        except OSError as error:
+            raise ConfigurationError(dimse_listen=self._settings.dimse_listen) from error
+        self._server = server
+        if server is not None and server.socket is not None:
+            self.port = int(server.socket.getsockname()[1])
+
+    async def close(self) -> None:
+        """Stop listening and end all associations."""
+        await asyncio.to_thread(self._ae.shutdown)
+        self._server = None
+
+    # What happens on an association; all of it in pynetdicom's threads
+
+    def _caller(self, association: Association) -> _Caller:
+        with self._guard:
+            return self._callers.setdefault(id(association), _Caller(allowed=False))
+
+    def _on_requested(self, event: Event) -> None:
+        request = event.assoc.requestor
+        primitive = request.primitive
+        title = "" if primitive is None else str(getattr(primitive, "calling_ae_title", ""))
+        self._caller(event.assoc).allowed = self._peers.allows(title, str(request.address))
+
+    def _on_established(self, event: Event) -> None:
+        if not self._caller(event.assoc).allowed:
+            structlog.get_logger().warning("dimse-peer-refused")
+            event.assoc.abort()
+
+    def _on_data(self, event: Event) -> None:
+        """An instance that grows without end is cut off while it comes, before it fills the memory."""
+        caller = self._caller(event.assoc)
+        caller.pending_bytes += len(event.data)
+        if caller.pending_bytes > self._settings.dimse_max_instance_bytes + MAXIMUM_PDU_BYTES:
+            structlog.get_logger().warning("dimse-instance-too-large")
+            event.assoc.abort()
+
+    def _on_echo(self, event: Event) -> int:
+        caller = self._caller(event.assoc)
+        caller.pending_bytes = 0
+        return int(StoreStatus.SUCCESS) if caller.allowed else int(StoreStatus.NOT_AUTHORIZED)
+
+    def _on_store(self, event: Event) -> Dataset | int:
+        caller = self._caller(event.assoc)
+        caller.pending_bytes = 0
+        if not caller.allowed:
+            return int(StoreStatus.NOT_AUTHORIZED)
+        if event.request.AffectedSOPClassUID not in STORAGE:
+            return int(StoreStatus.SOP_CLASS_NOT_SUPPORTED)
+        try:
+            instance = _instance(event, self._limits)
+            if instance is None:
+                return int(StoreStatus.DATA_SET_MISMATCH)
+            self._wait(lambda: self._reception.take(instance))
+        except TrabeculaError as error:
+            return _answer(error)
+        except FutureTimeout:
+            return int(StoreStatus.OUT_OF_RESOURCES)
+        except Exception as error:
+            structlog.get_logger().error("dimse-fault", fault=describe_fault(error))
+            return int(StoreStatus.FAULT)
+        caller.studies.add(instance.study_uid)
+        return int(StoreStatus.SUCCESS)
+
+    def _on_released(self, event: Event) -> None:
+        studies = sorted(self._caller(event.assoc).studies)
+        if studies:
+            self._wait(lambda: self._reception.released(studies))
+
+    def _on_closed(self, event: Event) -> None:
+        with self._guard:
+            self._callers.pop(id(event.assoc), None)
+
+    def _on_commitment(self, event: Event) -> tuple[int, Dataset | None]:
+        """Storage commitment (PS3.4 J): what was received is promised, at once and on the same association."""
+        caller = self._caller(event.assoc)
+        caller.pending_bytes = 0
+        if not caller.allowed:
+            return 0x0124, None
+        if event.action_type != 1:
+            return 0x0123, None
+        request = event.action_information
+        references = _references(request)
+        if "TransactionUID" not in request or not references:
+            return 0x0115, None
+        try:
+            known = self._wait(lambda: self._reception.committed(references))
+        except (TrabeculaError, FutureTimeout):
+            return 0x0213, None
+        report = _commitment_report(str(request.TransactionUID), references, known)
+        threading.Thread(target=_send_report, args=(event.assoc, report), daemon=True).start()
+        return 0x0000, None
+
+    def _wait(self, coroutine: Callable[[], Awaitable[_T]]) -> _T:
+        if self._bridge is None:
+            raise RuntimeError("start() comes first")
+        return self._bridge.wait_for(coroutine)
+
+
+def _entity(settings: Settings, peers: Peers) -> AE:
+    entity = AE(settings.dimse_ae_title)
+    entity.supported_contexts = supported_contexts()
+    entity.require_called_aet = True
+    entity.require_calling_aet = peers.ae_titles
+    entity.maximum_associations = settings.dimse_max_associations
+    entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
+    entity.acse_timeout = ACSE_TIMEOUT_S
+    entity.network_timeout = settings.dimse_idle_timeout_s
+    entity.dimse_timeout = settings.dimse_idle_timeout_s
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION
+    return entity
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.dimse_tls_certificate_file is None:
+        return None
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(settings.dimse_tls_certificate_file, settings.dimse_tls_key_file)
+        if settings.dimse_tls_client_ca_file is not None:
+            context.load_verify_locations(settings.dimse_tls_client_ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:
+        raise ConfigurationError(setting="TRABECULA_DIMSE_TLS_CERTIFICATE_FILE", must_be="usable") from error
+    return context
+
+
+def _instance(event: Event, limits: ImagingLimits) -> Instance | None:
+    """The instance with its identifiers; None when it is not the one that the command announces.
+
+    Raises:
+        CorruptInstance: if it cannot be read, or does not name its study.
+    """
+    data = event.encoded_dataset()
+    header = Elements(read_header(BytesIO(data), _LISTED, limits)[0])
+    study_uid, sop_class, sop_uid = (header.text(tag) for tag in _LISTED)
+    if not study_uid or len(study_uid) > 64:
+        raise CorruptInstance("no study instance uid")
+    request: Any = event.request
+    if sop_uid != request.AffectedSOPInstanceUID or sop_class != request.AffectedSOPClassUID:
+        return None
+    return Instance(study_uid, sop_uid, sop_class, data)
+
+
+def _answer(error: TrabeculaError) -> Dataset:
+    """Status with a comment that names no patient."""
+    answer = Dataset()
+    answer.Status = int(status_of(error))
+    answer.ErrorComment = error.client_message[:64]
+    return answer
+
+
+def _references(request: Dataset) -> dict[str, str]:
+    """SOP classes by SOP Instance UID."""
+    items = request.get("ReferencedSOPSequence") or []
+    return {
+        str(item.ReferencedSOPInstanceUID): str(item.ReferencedSOPClassUID)
+        for item in items[:MOST_REFERENCED]
+        if "ReferencedSOPInstanceUID" in item and "ReferencedSOPClassUID" in item
+    }
+
+
+def _commitment_report(transaction_uid: str, references: dict[str, str], known: dict[str, str]) -> Dataset:
+    report = Dataset()
+    report.TransactionUID = transaction_uid
+    good, bad = [], []
+    for sop_uid, sop_class in references.items():
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, sop_uid
+        if known.get(sop_uid) == sop_class:
+            good.append(item)
+        else:
+            item.FailureReason = _CLASS_CONFLICT if sop_uid in known else _NO_SUCH_INSTANCE
+            bad.append(item)
+    if good:
+        report.ReferencedSOPSequence = good
+    if bad:
+        report.FailedSOPSequence = bad
+    return report
+
+
+def _send_report(association: Association, report: Dataset) -> None:
+    """N-EVENT-REPORT; a peer that went away meanwhile asks again."""
+    event_type = _COMMITMENT_FAILED if "FailedSOPSequence" in report else _COMMITMENT_SUCCESS
+    uid: Any = "1.2.840.10008.1.20.1.1"
+    try:
+        association.send_n_event_report(report, event_type, StorageCommitmentPushModel, uid)
+    except (RuntimeError, ValueError, AttributeError) as error:
+        structlog.get_logger().warning("dimse-commitment-not-reported", fault=describe_fault(error))
+
+
+def _silence_libraries() -> None:
+    """They log addresses, AE titles and, at debug, data sets: only warnings' bare fact is of use, and ours say it."""
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
