@@ -116,14 +116,15 @@ def _renamed(task: ProgrammeTask, name: str) -> ProgrammeTask:
 def audit_events() -> tuple[Profile, ...]:
     client, server = Party("viewer", "192.0.2.7"), Party("trabecula", "https://trabecula.example/fhir")
     patient: Json = {"reference": "Patient/p1", "type": "Patient"}
+    other: Json = {"type": "Patient", "identifier": {"system": "https://hospital.example/mrn", "value": "8"}}
     report: Json = {"reference": "DiagnosticReport/r1", "type": "DiagnosticReport"}
     made = (
-        Access(event_id("1"), "read", AT, "0", client, server, None, report, None, patient, "q-1"),
+        Access(event_id("1"), "read", AT, "0", client, server, None, report, None, None, (patient,), None, "q-1"),
         Access(
             event_id("2"), "search-type", AT, "0", client, server, "Dr. Example", None,
-            "Observation?patient=Patient/p1", patient,
+            "Observation?patient=Patient/p1", None, (patient, other),
         ),
-        Access(event_id("3"), "create", AT, "8", client, server, None, report),
+        Access(event_id("3"), "create", AT, "8", Party("batch"), server, None, report),
     )  # fmt: skip
     return tuple(audit_event(access, OPTIONS) for access in made)
 

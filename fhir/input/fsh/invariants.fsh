@@ -227,15 +227,15 @@ Severity: #error
 
 Invariant: trb-audit-action
 Description: "One RESTful interaction, and the action that goes with it."
-Expression: "subtype.where(system = 'http://hl7.org/fhir/restful-interaction').count() = 1 and (((subtype.code contains 'read' or subtype.code contains 'vread' or subtype.code contains 'history-instance') and action = 'R') or ((subtype.code contains 'search-type' or subtype.code contains 'search-system' or subtype.code contains 'operation') and action = 'E') or (subtype.code contains 'create' and action = 'C') or (subtype.code contains 'update' and action = 'U') or (subtype.code contains 'delete' and action = 'D'))"
+Expression: "subtype.where(system = 'http://hl7.org/fhir/restful-interaction').count() = 1 and (((subtype.code contains 'read' or subtype.code contains 'vread' or subtype.code contains 'history-instance') and action = 'R') or ((subtype.code contains 'search-type' or subtype.code contains 'search-system') and action = 'E') or (subtype.code contains 'operation' and (action = 'E' or action = 'C' or action = 'U' or action = 'R')) or (subtype.code contains 'create' and action = 'C') or (subtype.code contains 'update' and action = 'U') or (subtype.code contains 'delete' and action = 'D'))"
 Severity: #error
 
 Invariant: trb-audit-agent
-Description: "One source and one destination, each with its network address; exactly one agent is the requestor."
-Expression: "agent.where(type.coding.where(code = '110153').exists() and network.address.exists()).count() = 1 and agent.where(type.coding.where(code = '110152').exists() and network.address.exists()).count() = 1 and agent.where(requestor = true).count() = 1"
+Description: "One source and one destination, each with its network address or a mark that it is not known; exactly one agent is the requestor."
+Expression: "agent.where(type.coding.where(code = '110153').exists() and network.exists()).count() = 1 and agent.where(type.coding.where(code = '110152').exists() and network.exists()).count() = 1 and agent.where(requestor = true).count() = 1"
 Severity: #error
 
 Invariant: trb-audit-entity
-Description: "One entity is the resource or the query; at most one is the patient."
-Expression: "entity.where(type.code = '2').count() = 1 and entity.where(type.code = '1').count() <= 1 and entity.where(type.code = '1').all(role.code = '1' and what.exists())"
+Description: "One entity is the resource, the query or the type; a person is in the role Patient."
+Expression: "entity.where(type.code = '2').count() = 1 and entity.where(type.code = '1').all(role.code = '1' and what.exists())"
 Severity: #error

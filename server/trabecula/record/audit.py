@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -13,6 +12,8 @@ from typing import Any, Final
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from trabecula.outputs.r4 import FhirOptions
+from trabecula.outputs.r4 import access as r4
 from trabecula.record.dates import instant
 from trabecula.record.parameters import FoundBy, found_by, patient_keys
 from trabecula.record.schema import audit_event
@@ -20,12 +21,6 @@ from trabecula.work.database import Database
 
 Json = dict[str, Any]
 
-_DCM: Final = "http://dicom.nema.org/resources/ontology/DCM"
-_AUDIT_TYPE: Final = "http://terminology.hl7.org/CodeSystem/audit-event-type"
-_REST: Final = "http://hl7.org/fhir/restful-interaction"
-_ENTITY: Final = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
-_ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
-_BALP_ENTITY: Final = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
 MOST_PATIENTS: Final = 200
 
 
@@ -75,6 +70,7 @@ def keep_accesses(database: Database) -> AccessListener:
 
 async def append(connection: AsyncConnection, access: Access) -> str:
     """Write one AuditEvent; gives its id."""
+    access = _storable(access)
     event = to_audit_event(access)
     found = _found_by(event, access)
     start, end = found.period or (None, None)
@@ -82,7 +78,7 @@ async def append(connection: AsyncConnection, access: Access) -> str:
         insert(audit_event).values(
             id=event["id"],
             last_updated=access.at,
-            content={**event, "meta": {"versionId": "1", "lastUpdated": instant(access.at)}},
+            content={**event, "meta": {**event["meta"], "versionId": "1", "lastUpdated": instant(access.at)}},
             patient_reference=found.patient_reference,
             patient_identifier=found.patient_identifier,
             date_from=start,
@@ -93,75 +89,52 @@ async def append(connection: AsyncConnection, access: Access) -> str:
     return str(event["id"])
 
 
-def to_audit_event(access: Access) -> Json:
-    """The access as an R4 AuditEvent."""
-    user = [] if access.subject is None else [_agent("IRCP", "information recipient", access.subject, requestor=True)]
-    client: Json = {
-        "type": _concept(_DCM, "110153", "Source Role ID"),
-        "who": {"display": access.client_id},
-        "requestor": access.subject is None,
-    }
-    if access.client_address is not None:
-        client["network"] = {"address": access.client_address, "type": "2"}
-    return {
-        "resourceType": "AuditEvent",
-        "id": str(uuid.uuid4()),
-        "type": {"system": _AUDIT_TYPE, "code": "rest", "display": "Restful Operation"},
-        "subtype": [{"system": _REST, "code": access.interaction}],
-        "action": access.action,
-        "recorded": instant(access.at),
-        "outcome": access.outcome.value,
-        "agent": [
-            client,
-            {
-                "type": _concept(_DCM, "110152", "Destination Role ID"),
-                "who": {"display": "Trabecula"},
-                "requestor": False,
-            },
-            *user,
-        ],
-        "source": {"observer": {"display": "Trabecula"}},
-        "entity": _entities(access),
-    }
+def _storable(access: Access) -> Access:
+    """The access with names that the database can hold: tokens and requests may carry anything."""
 
+    def clean(text: str) -> str:
+        return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
-def _entities(access: Access) -> list[Json]:
-    found: list[Json] = []
-    if access.resource_id is not None:
-        what = {"reference": f"{access.resource_type}/{access.resource_id}"}
-        found.append({"what": what, "type": _coding(_ENTITY, "2"), "role": _coding(_ROLE, "4")})
-    elif access.query is not None:
-        query = base64.b64encode(f"{access.resource_type}?{access.query}".encode()).decode()
-        found.append({"type": _coding(_ENTITY, "2"), "role": _coding(_ROLE, "24"), "query": query})
-    else:
-        found.append({"type": _coding(_ENTITY, "2"), "role": _coding(_ROLE, "4"), "name": access.resource_type})
-    found.extend(
-        {"what": _patient(patient), "type": _coding(_ENTITY, "1"), "role": _coding(_ROLE, "1")}
-        for patient in access.patients[:MOST_PATIENTS]
+    return replace(
+        access,
+        client_id=clean(access.client_id),
+        subject=None if access.subject is None else clean(access.subject),
+        patients=tuple(clean(name) for name in access.patients),
     )
-    request = {"identifier": {"value": access.request_id}}
-    found.append({"what": request, "type": _coding(_BALP_ENTITY, "XrequestId")})
-    return found
+
+
+def to_audit_event(access: Access, base_url: str = FhirOptions.base_url) -> Json:
+    """The access as an R4 AuditEvent of our profile.
+
+    Args:
+        base_url: canonical base below which the profile lies.
+    """
+    named = access.resource_id is not None
+    query = f"{access.resource_type}?{access.query}" if access.query is not None and not named else None
+    resource: Json = {"reference": f"{access.resource_type}/{access.resource_id}", "type": access.resource_type}
+    event = r4.Access(
+        event_id=uuid.uuid4(),
+        interaction=access.interaction,
+        at=instant(access.at),
+        outcome=access.outcome.value,
+        client=r4.Party(access.client_id, access.client_address),
+        server=r4.Party("Trabecula"),
+        user=access.subject,
+        resource=resource if named else None,
+        query=query,
+        type_name=None if named or query else access.resource_type,
+        patients=tuple(_patient(patient) for patient in access.patients[:MOST_PATIENTS]),
+        action=access.action,
+        request_id=access.request_id,
+    )
+    return r4.audit_event(event, FhirOptions(base_url=base_url)).json()
 
 
 def _patient(name: str) -> Json:
     if "|" not in name:
-        return {"reference": name}
+        return {"reference": name, "type": "Patient"}
     system, _, value = name.partition("|")
     return {"type": "Patient", "identifier": {**({"system": system} if system else {}), "value": value}}
-
-
-def _agent(code: str, display: str, who: str, *, requestor: bool) -> Json:
-    system = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
-    return {"type": _concept(system, code, display), "who": {"display": who}, "requestor": requestor}
-
-
-def _coding(system: str, code: str) -> Json:
-    return {"system": system, "code": code}
-
-
-def _concept(system: str, code: str, display: str) -> Json:
-    return {"coding": [{"system": system, "code": code, "display": display}]}
 
 
 def _found_by(event: Json, access: Access) -> FoundBy:

@@ -21,8 +21,8 @@ class Party:
 
     name: str
     """Client id of the token, or the host's name."""
-    address: str
-    """IP address, host or base URL."""
+    address: str | None = None
+    """IP address, host or base URL; None where the connection does not tell."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,12 @@ class Access:
     """Reference to what was read or written."""
     query: str | None = None
     """The search instead: path and parameters."""
-    patient: Json | None = None
-    """Reference to the patient that it is about."""
+    type_name: str | None = None
+    """The type alone, where neither a resource nor a query is named."""
+    patients: tuple[Json, ...] = ()
+    """References to the patients that it is about."""
+    action: str | None = None
+    """C, R, U, D or E, where the interaction leaves it open (an operation)."""
     request_id: str | None = None
     """X-Request-Id."""
 
@@ -54,7 +58,8 @@ def audit_event(access: Access, options: FhirOptions) -> AccessAuditEvent:
     """The AuditEvent of an access.
 
     Raises:
-        ProfileViolation: if neither a resource nor a query is named, or a patient is not one.
+        ProfileViolation: if nothing is named, or a patient is not one.
+        KeyError: if there is no such interaction.
     """
     base = options.base_url.rstrip("/")
     return AccessAuditEvent(
@@ -64,7 +69,7 @@ def audit_event(access: Access, options: FhirOptions) -> AccessAuditEvent:
             "meta": {"profile": [f"{base}/StructureDefinition/{AccessAuditEvent.slug}"]},
             "type": codes.coding(codes.AUDIT_TYPE, "rest", "Restful Operation"),
             "subtype": [codes.coding(codes.INTERACTION, access.interaction)],
-            "action": action_of(access.interaction),
+            "action": access.action or action_of(access.interaction),
             "recorded": access.at,
             "outcome": access.outcome,
             "agent": _agents(access),
@@ -84,7 +89,7 @@ def _agents(access: Access) -> list[Json]:
             "type": codes.concept(codes.coding(codes.DCM, role)),
             "who": {"display": party.name},
             "requestor": party is access.client and access.user is None,
-            "network": {"address": party.address},
+            "network": _network(party),
         }
         for role, party in ((client_role, access.client), (server_role, access.server))
     ]
@@ -92,6 +97,10 @@ def _agents(access: Access) -> list[Json]:
         role = codes.concept(codes.coding(codes.PARTICIPATION, "IRCP", "information recipient"))
         agents.append({"type": role, "who": {"display": access.user}, "requestor": True})
     return agents
+
+
+def _network(party: Party) -> Json:
+    return {"extension": [codes.UNKNOWN_EXTENSION]} if party.address is None else {"address": party.address}
 
 
 def _entities(access: Access) -> list[Json]:
@@ -104,10 +113,12 @@ def _entities(access: Access) -> list[Json]:
         role = codes.coding(codes.OBJECT_ROLE, "24", "Query")
         text = base64.b64encode(access.query.encode()).decode("ascii")
         entities.append({"type": system_object, "role": role, "query": text})
-    if access.patient is not None:
-        person = codes.coding(codes.AUDIT_ENTITY_TYPE, "1", "Person")
-        role = codes.coding(codes.OBJECT_ROLE, "1", "Patient")
-        entities.append({"what": access.patient, "type": person, "role": role})
+    elif access.type_name is not None:
+        role = codes.coding(codes.OBJECT_ROLE, "4", "Domain Resource")
+        entities.append({"type": system_object, "role": role, "name": access.type_name})
+    person = codes.coding(codes.AUDIT_ENTITY_TYPE, "1", "Person")
+    patient = codes.coding(codes.OBJECT_ROLE, "1", "Patient")
+    entities.extend({"what": each, "type": person, "role": patient} for each in access.patients)
     if access.request_id is not None:
         kind = codes.coding(codes.BALP_ENTITY_TYPE, "XrequestId")
         entities.append({"what": {"identifier": {"value": access.request_id}}, "type": kind})

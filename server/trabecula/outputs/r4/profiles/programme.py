@@ -86,12 +86,13 @@ _ACTIONS: Final = {
     "update": "U",
     "delete": "D",
 }
+_MORE: Final = {"operation": ("C", "U", "R")}
 _READS: Final = frozenset({"read", "vread", "history-instance"})
 SOURCE, DESTINATION = "110153", "110152"
 
 
 def action_of(interaction: str) -> str:
-    """AuditEvent.action that goes with a RESTful interaction."""
+    """AuditEvent.action that goes with a RESTful interaction; an operation may do more than it says."""
     return _ACTIONS[interaction]
 
 
@@ -107,32 +108,30 @@ def _interaction(resource: Json) -> str | None:
 
 def _action_fits(resource: Json) -> bool:
     interaction = _interaction(resource)
-    return interaction is not None and resource.get("action") == _ACTIONS[interaction]
+    return interaction is not None and resource.get("action") in {_ACTIONS[interaction], *_MORE.get(interaction, ())}
 
 
 def _both_ends_are_named(resource: Json) -> bool:
-    """One client and one server, each with who it was and its network address."""
+    """One client and one server, each with who it was and its network address, or that the address is not known."""
     ends = [
         [each for each in at(resource, "agent") if has_code(each.get("type"), codes.DCM, code)]
         for code in (SOURCE, DESTINATION)
     ]
-    return all(len(found) == 1 and found[0].get("who") and at(found[0], "network.address") for found in ends)
+    return all(len(found) == 1 and found[0].get("who") and at(found[0], "network") for found in ends)
 
 
 def _data_is_named(resource: Json) -> bool:
     data = [
         each
         for each in at(resource, "entity")
-        if each.get("type", {}).get("code") == "2" and (each.get("what") or each.get("query"))
+        if each.get("type", {}).get("code") == "2" and (each.get("what") or each.get("query") or each.get("name"))
     ]
     return len(data) == 1
 
 
 def _patient_is_named(resource: Json) -> bool:
     people = [each for each in at(resource, "entity") if each.get("type", {}).get("code") == "1"]
-    return len(people) <= 1 and all(
-        each.get("role", {}).get("code") == "1" and refers_to(each.get("what"), "Patient") for each in people
-    )
+    return all(each.get("role", {}).get("code") == "1" and refers_to(each.get("what"), "Patient") for each in people)
 
 
 class AccessAuditEvent(Profile):
@@ -163,6 +162,6 @@ class AccessAuditEvent(Profile):
             lambda resource: [each.get("requestor") for each in at(resource, "agent")].count(True) == 1,
         ),
         present("source.observer", "source"),
-        Rule("data", "one entity is the resource or the query", _data_is_named),
-        Rule("patient", "at most one patient, as a Person in the role Patient", _patient_is_named),
+        Rule("data", "one entity is the resource, the query, or the type", _data_is_named),
+        Rule("patient", "each person among the entities is a patient, in the role Patient", _patient_is_named),
     )
