@@ -98,8 +98,9 @@ class FhirSender:
             plan = plan_for(experience.capability, types, experience.refused_rungs)
             self.could_double = plan.rung.server_ids
             ladder = Ladder(self.client, experience.capability, self.destination.limits, self.memory)
-            # Our profiles ask for our ids, which the lower rungs cannot keep
-            if plan.rung.server_ids or not self.destination.declare_profiles:
+            # Our profiles ask for our ids and for the whole set, which not every server lets us keep
+            whole = not plan.rung.server_ids and not plan.left_out and len(wanted) == len(resources)
+            if not (whole and self.destination.declare_profiles):
                 wanted = tuple(without_profiles(each) for each in wanted)
             try:
                 behind = await ladder.write(plan.rung, without_types(wanted, plan.left_out), pdf)
