@@ -312,7 +312,7 @@ def _of_token(name: str, value: Any) -> Iterator[UUID]:
         yield any_system_key(name, value)
         yield code_key(name, "", value)
     elif isinstance(value, dict):
-        for coding in value.get("coding", ()):
+        for coding in values_at(value, "coding"):
             yield from _of_token(name, coding)
         code = value.get("code", value.get("value"))
         if isinstance(code, str):

@@ -201,7 +201,8 @@ async def results_for_patient(
         references: literal references such as ``Patient/123``, for results whose patient the site had matched.
         retracted: whether reports ``entered-in-error`` come too.
     """
-    named = [(value, system or "") for system, value in identifiers if value]
+    named = [(value, system or "") for system, value in identifiers if value and _storable(value + (system or ""))]
+    references = [each for each in references if _storable(each)]
     if not named and not references:
         return ()
     alternatives = [
@@ -209,6 +210,15 @@ async def results_for_patient(
         *([result.c.patient_reference.in_(list(references))] if references else []),
     ]
     return await _results(connection, _results_query(retracted).where(or_(*alternatives)).limit(limit))
+
+
+def _storable(text: str) -> bool:
+    """Whether the database could hold it; what it cannot hold matches nothing."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
 
 
 async def results_of_study(

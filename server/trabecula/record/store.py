@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.errors import InvalidRequest, ResourceDeleted, ResourceNotFound
 from trabecula.record.dates import instant
-from trabecula.record.parameters import FoundBy, found_by, patient_of
+from trabecula.record.parameters import FoundBy, found_by, patient_of, values_at
 from trabecula.record.schema import audit_event, resource, resource_history
 
 Json = dict[str, Any]
@@ -192,12 +192,17 @@ async def erase(connection: AsyncConnection, identities: Collection[Identity]) -
         await connection.execute(delete(table).where(tuple_(table.c.type, table.c.id).in_(list(identities))))
 
 
+def is_identity(resource_type: str, identity: str) -> bool:
+    """Whether both are of R4's form."""
+    return _TYPE.fullmatch(resource_type) is not None and _ID.fullmatch(identity) is not None
+
+
 def _named(resources: Sequence[Json]) -> dict[Identity, Json]:
     """Resources by identity, references among them resolved, and what the server sets taken out."""
     local: dict[str, str] = {}
     for each in resources:
         kind, identity = str(each.get("resourceType", "")), str(each.get("id", ""))
-        if _TYPE.fullmatch(kind) is None or _ID.fullmatch(identity) is None:
+        if not is_identity(kind, identity):
             raise InvalidRequest(field="id")
         local[f"urn:uuid:{identity}"] = f"{kind}/{identity}"
     named = {(each["resourceType"], each["id"]): _resolved(_without_version(each), local) for each in resources}
@@ -226,7 +231,7 @@ async def _found_by(connection: AsyncConnection, named: Mapping[Identity, Json])
     for identity, value in named.items():
         if patient_of(value) is not None or "target" not in value:
             continue
-        targets = [_identity_of(target) for target in value["target"]]
+        targets = [_identity_of(target) for target in values_at(value, "target")]
         about = [found[target] for target in targets if target in found]
         missing = [target for target in targets if target is not None and target not in found]
         if not about and missing:

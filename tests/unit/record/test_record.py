@@ -11,47 +11,24 @@ from typing import Any
 
 import pytest
 import report_samples as samples
+from record_samples import SCREENING, SYSTEM, publish_sample
 from sqlalchemy import text
 
 from trabecula.errors import InvalidRequest, ResourceDeleted, ResourceNotFound
-from trabecula.outputs.r4 import FhirOptions, to_bundle
 from trabecula.record import (
     facts_of,
     history,
     of_screening,
-    publish,
     put,
     read,
     results_for_patient,
     results_of_study,
     vread,
 )
-from trabecula.record.publish import resources_of
 from trabecula.record.store import erase, remove
 from trabecula.work.database import Database
 
 Json = dict[str, Any]
-SYSTEM = "urn:oid:1.2.3"
-SCREENING = "11111111-1111-4111-8111-111111111111"
-
-
-async def publish_sample(database: Database, report: Any = None, screening_id: str = SCREENING) -> Any:
-    report = samples.reported() if report is None else report
-    bundle = to_bundle(report, FhirOptions(patient_identifier_system=SYSTEM))
-    async with database.transaction() as connection:
-        await insert_screening(connection, screening_id)
-        return await publish(connection, screening_id, report, resources_of(bundle))
-
-
-async def insert_screening(connection: Any, screening_id: str) -> None:
-    """The row that results hang on."""
-    await connection.execute(
-        text(
-            "INSERT INTO screening (id, source, fingerprint, instances, total_bytes, submitted_at) "
-            "VALUES (:id, 'grpc', repeat('a', 64), 1, 1, now()) ON CONFLICT DO NOTHING"
-        ),
-        {"id": screening_id},
-    )
 
 
 def thing(identity: str = "a", **changes: Any) -> Json:

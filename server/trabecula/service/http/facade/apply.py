@@ -32,6 +32,7 @@ Json = dict[str, Any]
 
 RULE_SET: Final = "opportunistic-ct-bone"
 MOST_SUBJECTS: Final = 20
+MAX_SUBJECT: Final = 512
 _REFERENCE: Final = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}", re.ASCII)
 _OTHERS: Final = frozenset(
     {"encounter", "practitioner", "organization", "userType", "userLanguage", "userTaskContext", "setting",
@@ -240,6 +241,8 @@ def _subject(text: str) -> Subject:
     Raises:
         InvalidRequest: for anything else.
     """
+    if len(text) > MAX_SUBJECT or not text.isprintable():
+        raise InvalidRequest(field="subject")
     if "|" in text:
         system, _, value = text.partition("|")
         if value.strip():

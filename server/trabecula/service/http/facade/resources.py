@@ -26,7 +26,7 @@ from trabecula.record.search import (
     search,
     total,
 )
-from trabecula.record.store import Identity, Stored, history, read, vread
+from trabecula.record.store import Identity, Stored, history, is_identity, read, vread
 from trabecula.service.auth.scopes import Permission, Reach
 from trabecula.service.auth.tokens import Principal
 from trabecula.service.http.access import Door, Entry
@@ -203,7 +203,10 @@ _PRIVATE: Final = {"Cache-Control": "private, no-cache"}
 
 
 def _identity(request: Request) -> Identity:
-    return request.path_params["type"], request.path_params["id"]
+    kind, identity = request.path_params["type"], request.path_params["id"]
+    if not is_identity(kind, identity):
+        raise ResourceNotFound
+    return kind, identity
 
 
 def _is_number(text: str) -> bool:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from trabecula.errors import Cancelled, InvalidRequest, NotConfigured, ResourceNotFound, Unforeseen
 from trabecula.record.results import StoredResult, result_of_screening, results_of_study
 from trabecula.record.search import fetch
-from trabecula.record.store import Identity, Stored, of_screening, read
+from trabecula.record.store import Identity, Stored, is_identity, of_screening, read
 from trabecula.service.auth.scopes import Permission
 from trabecula.service.http.access import Door, Entry
 from trabecula.service.http.facade.bundles import collection
@@ -162,6 +162,8 @@ class ScreenBone:
 
     async def _uid_of(self, study_id: str) -> str:
         async with self.database.transaction() as connection:
+            if not is_identity("ImagingStudy", study_id):
+                raise ResourceNotFound
             content = (await read(connection, "ImagingStudy", study_id)).content
         for identifier in content.get("identifier", ()):
             if identifier.get("system") == DICOM_UID:
