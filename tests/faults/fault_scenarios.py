@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -31,12 +32,13 @@ from fault_ledger import Ledger
 from fault_postgres import Cluster
 from fault_proxy import CuttingProxy
 from fault_service import Member, Service
-from fault_storm import SETTINGS
+from fault_storm import SETTINGS, age
 from fault_studies import Kind, Study, copy_of, originals
 
 from trabecula.v1.screening_pb2_grpc import ScreeningServiceStub
 
 QUIET_S = 120.0
+COLLECTOR = Path(__file__).with_name("collect_without_pause.py")
 
 
 @dataclass
@@ -81,9 +83,7 @@ class Bench:
         check_transitions(self.cluster, verdict)
         check_jobs(self.cluster, verdict)
         check_content(self.cluster, self.content, verdict, after_gc=False)
-        for path in self.content.rglob("*"):
-            if path.is_file():
-                os.utime(path, (path.stat().st_atime - 86400, path.stat().st_mtime - 86400))
+        age(self.content)
         self.service.run("gc")
         check_content(self.cluster, self.content, verdict, after_gc=True)
         try:
@@ -129,11 +129,12 @@ def bench(
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
+    """Whether it came true in time."""
     deadline = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(0.02)
     return True
 
 
@@ -219,6 +220,12 @@ def _ended(made: Bench, screening_id: str | None) -> bool:
     return False
 
 
+def _state(made: Bench, screening_id: str) -> str:
+    with contextlib.suppress(psycopg.Error):
+        return str(made.cluster.rows("SELECT state FROM screening WHERE id = %s::uuid", (screening_id,))[0][0])
+    return "unknown"
+
+
 def _restart(member: Member) -> None:
     member.kill()
     member.start()
@@ -299,16 +306,17 @@ def cancel_at_the_end(folder: Path, originals_folder: Path, *, studies: int, cod
     with bench(folder, originals_folder, workers=2, code=code) as made:
         waits: list[threading.Thread] = []
         for number in range(studies):
-            study = made.study(Kind.REPORT if number % 4 == 0 else Kind.REFUSE)
+            study = made.study(Kind.REPORT if number % 2 == 0 else Kind.REFUSE)
             client = made.client()
             screening_id = client.submit(study, study.name, 60.0)
             assert screening_id is not None
-            delay_s = made.rng.uniform(0.0, 2.0 if study.kind is Kind.REPORT else 0.2)
-            timer = threading.Timer(delay_s, client.cancel, (study.name, screening_id))
-            timer.start()
             follow = threading.Thread(target=client.follow, args=(study.name, screening_id, 60.0))
             follow.start()
-            waits += [timer, follow]
+            waits.append(follow)
+            if number % 4:  # the others are cancelled while they wait
+                wait_until(lambda id_=screening_id: _state(made, id_) != "queued", 60)
+                time.sleep(made.rng.uniform(0.0, 2.0 if study.kind is Kind.REPORT else 0.05))
+            client.cancel(study.name, screening_id)
         made.wait_quiet(verdict)
         for wait in waits:
             wait.join()
@@ -476,30 +484,33 @@ def gc_beside_uploads(folder: Path, originals_folder: Path, *, rounds: int, code
     """The same bytes come again just when the collector is about to take them: no row may lose its bytes."""
     verdict = Verdict()
     with bench(folder, originals_folder, code=code) as made:
-        stop = threading.Event()
-        runs = 0
-
-        def collect() -> None:
-            nonlocal runs
-            while not stop.is_set():
-                _age_strays(made.content)
-                made.service.run("gc", check=False)
-                runs += 1
-
-        collector = threading.Thread(target=collect)
-        collector.start()
-        for _ in range(rounds):
-            study = made.study(Kind.REFUSE)
-            # First as an upload that is cut, so that its bytes lie there without a row; then whole.
-            _broken_off(made, study)
-            time.sleep(made.rng.uniform(0.0, 0.5))
-            made.client().submit(study, study.name, 30.0)
-        stop.set()
-        collector.join()
-        made.wait_quiet(verdict)
+        counter = folder / "collected"
+        environment = {**made.service.environment, "TRABECULA_CONTENT_GRACE_S": "0.001"}
+        collector = subprocess.Popen([sys.executable, COLLECTOR, counter], env=environment)
+        try:
+            if not wait_until(counter.exists, 60):
+                verdict.breach("the collector does not run")
+            senders = [threading.Thread(target=_send_again, args=(made, rounds // 3)) for _ in range(3)]
+            for sender in senders:
+                sender.start()
+            for sender in senders:
+                sender.join()
+            made.wait_quiet(verdict)
+        finally:
+            collector.kill()
+            collector.wait()
+        runs, taken = counter.read_text().split()
         made.judge(verdict)
-        verdict.counts["gc_runs"] = runs
+        verdict.counts |= {"gc_runs": int(runs), "objects_collected_in_passing": int(taken)}
     return verdict
+
+
+def _send_again(made: Bench, rounds: int) -> None:
+    """First as an upload that breaks off, so that its bytes may lie there without a row; then whole."""
+    for _ in range(rounds):
+        study = made.study(Kind.REFUSE)
+        _broken_off(made, study)
+        made.client().submit(study, study.name, 60.0)
 
 
 def _broken_off(made: Bench, study: Study) -> None:
@@ -507,10 +518,3 @@ def _broken_off(made: Bench, study: Study) -> None:
     with grpc.insecure_channel(made.service.address) as channel, contextlib.suppress(grpc.RpcError):
         # The last message is missing: the files before it may have been kept already.
         ScreeningServiceStub(channel).SubmitStudy(iter(upload(study, study.name)[:-1]), timeout=10)
-
-
-def _age_strays(content: Path) -> None:
-    for path in content.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and len(path.name) == 64:
-                os.utime(path, (path.stat().st_atime - 86400, path.stat().st_mtime - 86400))

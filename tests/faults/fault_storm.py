@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -25,6 +26,7 @@ from fault_invariants import (
     check_leftovers,
     check_processes,
     check_transitions,
+    content_files,
     is_quiet,
 )
 from fault_ledger import Ledger
@@ -33,16 +35,16 @@ from fault_service import Member, Service
 from fault_studies import Kind, Study, mixture
 
 MIXTURE = {Kind.REPORT: 0.35, Kind.REFUSE: 0.37, Kind.BROKEN: 0.20, Kind.KILL: 0.04, Kind.HANG: 0.02, Kind.BLOAT: 0.02}
-HEARTBEAT_S = 2.0
-"""Kept short, so that the rescue of lost work is seen many times in one run."""
+HEARTBEAT_S = 1.0
+STALLED_S = 4.0
+"""Both kept short, so that the rescue of lost work is seen many times in one run."""
 SETTINGS = {
-    "screening_timeout_s": 8,
+    "screening_timeout_s": 12,
+    "worker_memory_bytes": 2 << 30,
     "queue_capacity": 100,
     "max_concurrent_uploads": 8,
-    "worker_heartbeat_s": HEARTBEAT_S / 2,
-    "worker_stalled_s": HEARTBEAT_S * 2,
-    "sweep_interval_s": 2,
-    "worker_memory_bytes": 3 << 30,
+    "heartbeat_s": HEARTBEAT_S,
+    "stalled_after_s": STALLED_S,
     "drain_timeout_s": 5,
     "content_grace_s": 60,
 }
@@ -253,9 +255,15 @@ class Storm:
     def _freeze_worker(self) -> None:
         """It wakes up after the others have taken it for dead, and must not write over what they did."""
         member = self._rng.choice(self.service.workers)
-        member.signal(signal.SIGSTOP)
-        time.sleep(HEARTBEAT_S * 4)
-        member.signal(signal.SIGCONT)
+        if (pid := member.pid) is None:
+            return
+        os.kill(pid, signal.SIGSTOP)
+
+        def go_on() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+        threading.Timer(STALLED_S * 2, go_on).start()
 
     def _collect(self) -> None:
         self.service.run("gc", check=False)
@@ -294,7 +302,7 @@ class Storm:
         check_jobs(self.cluster, self.verdict)
         content = self.service.state_dir / "content"
         check_content(self.cluster, content, self.verdict, after_gc=False)
-        _age(content)
+        age(content)
         self.service.run("gc")
         check_content(self.cluster, content, self.verdict, after_gc=True)
         try:
@@ -311,15 +319,13 @@ def _clock(folder: Path) -> Clock:
     return Clock(folder)
 
 
-def _age(folder: Path) -> None:
-    """Make every content a day older, so that the time of grace is over for what no row names."""
-    import os
-
-    day_s = 86400
-    for path in folder.rglob("*"):
-        if path.is_file():
+def age(content: Path) -> None:
+    """Make every content ten days older, so that no time of grace protects what no row names."""
+    ten_days_s = 10 * 86400
+    for path in content_files(content):
+        with contextlib.suppress(FileNotFoundError):
             times = path.stat()
-            os.utime(path, (times.st_atime - day_s, times.st_mtime - day_s))
+            os.utime(path, (times.st_atime - ten_days_s, times.st_mtime - ten_days_s))
 
 
 def storm(

@@ -19,6 +19,8 @@ from types import ModuleType
 from typing import Any
 
 MARK = b"POISON "
+BLOAT_BYTES = 5 << 30
+CHUNK_BYTES = 64 << 20
 
 
 def poison(module: ModuleType) -> None:
@@ -32,9 +34,9 @@ def poison(module: ModuleType) -> None:
         if order == b"hang":
             time.sleep(3600)
         if order == b"bloat":
-            hoard = []
-            while True:
-                hoard.append(bytearray(os.urandom(1)) * (64 << 20))
+            # The machine is spared where nobody sets a limit: the study then ends as if nothing were wrong with it.
+            hoard = [bytearray(b"\1") * CHUNK_BYTES for _ in range(BLOAT_BYTES // CHUNK_BYTES)]
+            hoard.clear()
         return screen(paths, *arguments, **options)
 
     module.screen = poisoned  # type: ignore[attr-defined]
