@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -152,6 +153,7 @@ async def test_a_killed_server_is_started_again_under_the_program(settings: Sett
                 break
             except DatabaseUnavailable:
                 assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
 
 
 async def test_a_first_start_that_was_cut_short_is_done_again(settings: Settings) -> None:
