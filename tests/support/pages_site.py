@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ import uvicorn
 from sqlalchemy import insert
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from trabecula.clinical import load_constants
 from trabecula.errors import TrabeculaError
@@ -94,8 +95,10 @@ class Site:
 
 
 @asynccontextmanager
-async def pages_site(database: Database, content: ContentStore) -> AsyncIterator[Site]:
-    """Serve on a free port until left."""
+async def pages_site(
+    database: Database, content: ContentStore, more: Callable[[Site], list[BaseRoute]] = lambda _: []
+) -> AsyncIterator[Site]:
+    """Serve on a free port until left; ``more`` adds routes."""
     accesses: list[Access] = []
 
     async def note(access: Access) -> None:
@@ -114,14 +117,15 @@ async def pages_site(database: Database, content: ContentStore) -> AsyncIterator
         listeners=(note,),
     )
     handlers = {TrabeculaError: on_error, HTTPException: on_error}
-    app = Starlette(routes=routes(pages), exception_handlers=handlers)
+    running = Site("", pages, accesses)
+    app = Starlette(routes=[*more(running), *routes(pages)], exception_handlers=handlers)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield Site(f"http://127.0.0.1:{port}", pages, accesses)
+        yield replace(running, url=f"http://127.0.0.1:{port}")
     finally:
         server.should_exit = True
         await serving

@@ -15,7 +15,7 @@ ADD_EPILOG = f"""[bold]Examples[/bold]
 
   trabecula users add users.toml ada --name "Dr. Ada Example" --role radiologist
 
-  head -c 32 /dev/urandom | base64 > password; trabecula users add users.toml demo --name Demo --role radiologist --role programme --password-file password
+  trabecula users add users.toml demo --name Demo --role radiologist --role programme --password-file password
 
 The service reads the file named in TRABECULA_USERS_FILE when it starts. Passwords are kept as argon2id hashes.
 

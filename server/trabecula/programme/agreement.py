@@ -54,6 +54,8 @@ class Received:
     """The recall that it closed."""
     screening_id: str | None
     """The CT that it can be compared with."""
+    closed: tuple[str, ...] = ()
+    """All recalls that it closed."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ async def receive(
         return Received(study.source, True, None, None)
     for _, task_id in tasks:
         await step(connection, task_id, TaskEvent.DXA_RESULT, MACHINE, at, policy, note=f"DXA of {study.measured_on}")
-    return Received(study.source, False, values["task_id"], values["screening_id"])
+    closed = tuple(task_id for _, task_id in tasks)
+    return Received(study.source, False, values["task_id"], values["screening_id"], closed)
 
 
 async def agreement(connection: AsyncConnection, constants: ClinicalConstants) -> Agreement:

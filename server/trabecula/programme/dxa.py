@@ -59,6 +59,11 @@ class DxaStudy:
     values: tuple[DxaValue, ...]
 
     @property
+    def kind(self) -> str:
+        """Type of that resource."""
+        return self.source.partition("|")[0].partition("/")[0]
+
+    @property
     def lowest_t_score(self) -> float | None:
         """Of all sites, as WHO's reading takes the lowest."""
         scores = [value.t_score for value in self.values if value.t_score is not None]

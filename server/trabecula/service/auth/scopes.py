@@ -90,8 +90,12 @@ SUPPORTED: Final = (
     "system/*.r",
     "system/*.s",
     "system/DiagnosticReport.crs",
+    "system/Observation.c",
+    "system/Task.rus",
     "system/AuditEvent.rs",
     "user/*.rs",
+    "user/DiagnosticReport.rus",
+    "user/Task.rus",
     "patient/*.rs",
 )
 """As told in ``smart-configuration``."""

@@ -16,7 +16,15 @@ from trabecula.service.auth.scopes import Permission, Reach
 from trabecula.service.auth.tokens import ANYBODY, Principal, TokenVerifier
 from trabecula.service.http.options import HttpOptions
 
-_ACTION: Final = {"read": "R", "vread": "R", "history-instance": "R", "search-type": "E", "operation": "E"}
+_ACTION: Final = {
+    "read": "R",
+    "vread": "R",
+    "history-instance": "R",
+    "search-type": "E",
+    "operation": "E",
+    "create": "C",
+    "update": "U",
+}
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,19 @@ from trabecula.clinical import load_constants
 from trabecula.config import Settings, split_address
 from trabecula.errors import Draining
 from trabecula.outbound import guarded_client
-from trabecula.record.audit import AccessListener, keep_accesses
+from trabecula.record.audit import keep_accesses
 from trabecula.service.admission import Admission
 from trabecula.service.auth.jwks import KeySource
 from trabecula.service.auth.tokens import TokenRules, TokenVerifier
 from trabecula.service.follow_up import follow_up
+from trabecula.service.http.access import Door
 from trabecula.service.http.app import HttpDependencies, build_app
 from trabecula.service.http.cds import cds_hooks
 from trabecula.service.http.facade.screen_bone import CheckRoom
 from trabecula.service.http.options import HttpOptions, http_options, issuer_keys, server_tls
-from trabecula.service.http.pages.wiring import pages_group
+from trabecula.service.http.pages import routes as page_routes
+from trabecula.service.http.pages.wiring import make_pages
+from trabecula.service.http.programme_api import ProgrammeApi
 from trabecula.service.http.serving import HttpServer, bound
 from trabecula.service.http.wellknown import Check
 from trabecula.service.screen_requests import ScreenRequests
@@ -64,15 +67,16 @@ async def http_service(settings: Settings, around: Surroundings) -> AsyncIterato
         stack.callback(listening.close)
         here = _here(settings, options, listening.getsockname()[1])
         listeners = (keep_accesses(around.database),)
+        verifier = _verifier(settings, options, outbound)
         dependencies = HttpDependencies(
             options=options,
             database=around.database,
-            verifier=_verifier(settings, options, outbound),
+            verifier=verifier,
             listeners=listeners,
             requests=ScreenRequests(around.database, around.store) if around.archive else None,
             check_room=_check_room(around.store, settings, around.accepting),
             checks={"accepting": around.accepting},
-            groups=_groups(settings, around, outbound, here, listeners),
+            groups=_groups(settings, around, outbound, here, Door(options, verifier, listeners)),
         )
         server = HttpServer(build_app(dependencies), listening, tls)
         await server.start()
@@ -85,9 +89,10 @@ def _groups(
     around: Surroundings,
     outbound: httpx.AsyncClient,
     here: str,
-    listeners: tuple[AccessListener, ...],
+    door: Door,
 ) -> tuple[BaseRoute, ...]:
     """Route groups beside FHIR; each adds its line here."""
+    listeners = tuple(door.listeners)
     hooks = cds_hooks(
         settings,
         around.database,
@@ -97,7 +102,7 @@ def _groups(
         public_base_url=here,
         listeners=listeners,
     )
-    pages = pages_group(
+    pages = make_pages(
         settings,
         around.database,
         around.content,
@@ -106,7 +111,11 @@ def _groups(
         listeners,
         public_base_url=here,
     )
-    return (*(hooks.routes() if hooks is not None else ()), *pages)
+    return (
+        *(hooks.routes() if hooks is not None else ()),
+        *ProgrammeApi(pages, door).routes(),
+        *(page_routes(pages) if settings.users_file is not None else ()),
+    )
 
 
 def _here(settings: Settings, options: HttpOptions, port: int) -> str:
