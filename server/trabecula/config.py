@@ -145,6 +145,8 @@ class Settings:
     dicom_results: Literal["auto", "on", "off"] = "auto"
     """Whether results are written as DICOM objects as well; ``auto`` does so when ``dimse_listen`` is set or a
     destination is a PACS."""
+    dicomweb_archive: str | None = None
+    """Name of the ``stow`` destination whose archive ``$screen-bone`` pulls studies from; None offers no such thing."""
     dimse_listen: str | None = None
     """host:port on which studies are taken in by C-STORE; port 0 takes a free one, None takes none."""
     dimse_ae_title: str = "TRABECULA"

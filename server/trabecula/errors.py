@@ -600,3 +600,17 @@ class ChartUnavailable(TrabeculaError):
 
     code = "chart-unavailable"
     remedy = "Send the prefetch that discovery asks for, or a FHIR server and a token that allow to read it."
+
+
+class ArchiveUnavailable(TrabeculaError):
+    """The image archive does not answer now."""
+
+    code = "archive-unavailable"
+    remedy = "Try again; the operators' log says what the archive did."
+
+
+class ArchiveRefused(TrabeculaError):
+    """The image archive does not let this service read the study."""
+
+    code = "archive-refused"
+    remedy = "Mend the archive's entry among the destinations, or this service's rights there."

@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Final
 
 from trabecula.delivery.deliverer import Way
-from trabecula.delivery.destinations import Destination, FhirDestination, SmartAuth, WebDestination
+from trabecula.delivery.destinations import (
+    Destination,
+    DimseDestination,
+    FhirDestination,
+    SmartAuth,
+    StowDestination,
+    WebDestination,
+)
 from trabecula.delivery.fhir_client import FhirClient
 from trabecula.delivery.fhir_sender import FhirSender, Load
+from trabecula.delivery.pacs import DimseSender, StowSender
 from trabecula.delivery.sending import Parcel, Send
 from trabecula.delivery.smart import TokenSource
 from trabecula.delivery.standing import DatabaseExperiences, DatabaseMemory
@@ -50,8 +58,12 @@ def make_ways(
 def _send(
     destination: Destination, database: Database, content: ContentStore, keys_dir: Path | None, clock: Clock
 ) -> Send:
-    if not isinstance(destination, FhirDestination):
-        raise NotImplementedError(destination.kind)
+    if isinstance(destination, DimseDestination):
+        return DimseSender(destination, content)
+    if isinstance(destination, StowDestination):
+        transport = web_transport(destination)
+        tokens = token_source(destination, transport, keys_dir, clock)
+        return StowSender(destination, content, transport, clock, tokens)
     return FhirSender(
         destination=destination,
         client=fhir_client(destination, keys_dir, clock),

@@ -113,6 +113,7 @@ class Server:
         self.content = await opened.enter_async_context(open_content(settings))
         self.store = ScreeningStore(
             self.database,
+            content=self.content,
             max_attempts=settings.max_attempts,
             sinks=result_sinks(settings),
             listeners=self._listeners,
@@ -160,7 +161,8 @@ class Server:
         await self._grpc.start(settings.listen)
 
     async def _start_http(self) -> None:
-        around = Surroundings(self.database, self.store, self.content, self.registry, self._accepting)
+        archive = self._settings.dicomweb_archive is not None
+        around = Surroundings(self.database, self.store, self.content, self.registry, self._accepting, archive)
         self._http = await self._open.enter_async_context(http_service(self._settings, around))
 
     async def _start_dimse(self) -> None:

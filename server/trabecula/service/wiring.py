@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trabecula.config import Settings
-from trabecula.delivery.destinations import read_destinations
-from trabecula.delivery.tasks import delivery_tasks, keeps_screening
+from trabecula.delivery.archive import archive_destination, open_archive
+from trabecula.delivery.destinations import StowDestination, read_destinations
+from trabecula.delivery.pacs.pull import PullLimits
+from trabecula.delivery.tasks import delivery_tasks, keeps_screening, utc_now
 from trabecula.service.follow_up import follow_up, result_sink
+from trabecula.service.screen_requests import PullWork
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.gc import RetentionRules, collection_task, policy_of
 from trabecula.work.queue import Task
 from trabecula.work.runner import ResultSink
+from trabecula.work.store import ScreeningStore
 
 
 def result_sinks(settings: Settings) -> Sequence[ResultSink]:
@@ -27,10 +31,19 @@ def result_sinks(settings: Settings) -> Sequence[ResultSink]:
 def queue_tasks(settings: Settings, database: Database, content: ContentStore) -> Sequence[Task]:
     """Tasks of every queue but the screenings' own."""
     destinations = read_destinations(settings.destinations_file)
+    archive = archive_destination(destinations, settings.dicomweb_archive)
     return (
         *delivery_tasks(destinations, database, content, settings.client_keys_dir),
+        *([] if archive is None else [_pulls(archive, settings, database, content)]),
         collection_task(database, content, policy_of(settings), retention_rules()),
     )
+
+
+def _pulls(archive: StowDestination, settings: Settings, database: Database, content: ContentStore) -> Task:
+    """Studies asked for by their UID (``$screen-bone``)."""
+    limits = PullLimits(settings.max_instances, settings.max_study_bytes)
+    pull = open_archive(archive, content, limits, settings.client_keys_dir, utc_now)
+    return PullWork(database, ScreeningStore(database, content=content), pull).task()
 
 
 def retention_rules() -> RetentionRules:

@@ -43,6 +43,8 @@ STATUS: Final[dict[type[errors.TrabeculaError], tuple[int, str]]] = {
     errors.Overloaded: (503, "throttled"),
     errors.Draining: (503, "transient"),
     errors.DatabaseUnavailable: (503, "transient"),
+    errors.ArchiveUnavailable: (503, "transient"),
+    errors.ArchiveRefused: (502, "security"),
 }
 """HTTP status and R4 issue type; an error has those of its nearest ancestor here."""
 
