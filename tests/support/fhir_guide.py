@@ -15,6 +15,7 @@ from typing import Any
 VALIDATORS = Path(__file__).resolve().parents[1] / "validators"
 GUIDE = Path(__file__).resolve().parents[2] / "fhir"
 GENERATED = GUIDE / "generated"
+EXAMPLES = GUIDE / "examples"
 SUSHI = VALIDATORS / "node_modules" / "fsh-sushi" / "dist" / "app.js"
 KEPT = VALIDATORS / "node_modules" / ".cache" / "trabecula-guide"
 MISSING = "FHIR VALIDATORS MISSING: install Node.js >= 20 and run `npm ci` in tests/validators"
@@ -42,6 +43,11 @@ def built_guide() -> Path:
             shutil.rmtree(kept, ignore_errors=True)
             resources.replace(kept)
     return kept
+
+
+def as_text(document: dict[str, Any]) -> str:
+    """JSON as it is kept in the repository."""
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def generated_documents(out: Path) -> dict[str, dict[str, Any]]:

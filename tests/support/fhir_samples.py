@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import report_samples as samples
@@ -16,10 +17,12 @@ from trabecula.outputs.r4.codes import ProgrammeState
 from trabecula.outputs.r4.follow_up import Step, moved, proposed_task
 from trabecula.outputs.r4.profiles import DxaServiceRequest, ProgrammeTask
 from trabecula.outputs.r4.review import Signature, SignedStatus, reviewed_resources
+from trabecula.outputs.report_json import from_json
 from trabecula.report import ScreeningReport
 
 Json = dict[str, Any]
 
+PHANTOM_REPORT = Path(__file__).with_name("phantom.report.json")
 PAGE = b"<!DOCTYPE html><title>Report</title>"
 PDF = b"%PDF-1.7\n%%EOF\n"
 CARDS = tuple(
@@ -53,8 +56,30 @@ def severe() -> ScreeningReport:
     )
 
 
+@cache
+def phantom() -> ScreeningReport:
+    """What the program reported of a digital phantom, with the example second reader beside it."""
+    return from_json(PHANTOM_REPORT.read_text(encoding="utf-8"))
+
+
 def reports() -> dict[str, ScreeningReport]:
-    return {**samples.all_reports(), "fracture": severe()}
+    return {**samples.all_reports(), "fracture": severe(), "phantom": phantom()}
+
+
+def examples() -> dict[str, Json]:
+    """The guide's examples by file name: a resource of each profile, and whole results."""
+    from fhir_broken import good
+
+    singles = {f"{resource['resourceType']}-{slug}.json": resource for slug, resource in good().items()}
+    whole = {
+        "phantom": phantom(),
+        "refusal": samples.refused(),
+        "fracture": severe(),
+        "enhanced": samples.enhanced(),
+        "missing-context": samples.unknown_context(),
+    }
+    bundles = {f"Bundle-{name}.json": {"id": name, **to_bundle(report)} for name, report in whole.items()}
+    return {**singles, **{name: {"resourceType": "Bundle", **bundle} for name, bundle in bundles.items()}}
 
 
 def corrected() -> ScreeningReport:
