@@ -58,7 +58,7 @@ def job(claim: Claim) -> Job:
 
 @pytest.fixture
 def store(database: Database) -> ScreeningStore:
-    return ScreeningStore(database, max_attempts=3)
+    return ScreeningStore(database, content=None, max_attempts=3)
 
 
 async def accepted(store: ScreeningStore, **changes: object) -> str:
@@ -272,13 +272,13 @@ async def test_a_result_and_what_it_brings_along_are_one(database: Database) -> 
     async def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    broken = ScreeningStore(database, sinks=[note, fail])
+    broken = ScreeningStore(database, content=None, sinks=[note, fail])
     claim = await claimed(broken, await accepted(broken))
     with pytest.raises(OSError, match="No space"):
         await broken.end_with_result(claim, job(claim), completion(), DOCUMENTS)
     assert (await broken.get(claim.record.screening_id)).state is State.RUNNING
     assert "sink" not in [step.event for step in await broken.steps(claim.record.screening_id)]
-    whole = ScreeningStore(database, sinks=[note])
+    whole = ScreeningStore(database, content=None, sinks=[note])
     ended = await whole.end_with_result(claim, job(claim), completion(), DOCUMENTS)
     assert ended is not None
     assert (await whole.get(claim.record.screening_id)).documents == (DocumentKind.REPORT_JSON,)
@@ -354,7 +354,7 @@ async def test_a_legal_hold_is_kept_with_its_step(store: ScreeningStore) -> None
 
 async def test_changes_are_told_after_their_commit_and_with_the_record(database: Database) -> None:
     told: list[ServiceEvent] = []
-    store = ScreeningStore(database, listeners=[told.append])
+    store = ScreeningStore(database, content=None, listeners=[told.append])
     screening_id = await accepted(store)
     claim = await claimed(store, screening_id)
     await store.cancel(screening_id)
@@ -369,7 +369,7 @@ async def test_changes_are_told_after_their_commit_and_with_the_record(database:
 async def test_pages_go_back_in_time_and_hold_still_while_studies_come_in(database: Database) -> None:
     moment = datetime(2026, 1, 15, 12, tzinfo=UTC)
     moments = iter([moment + timedelta(seconds=each // 2) for each in range(100)])
-    store = ScreeningStore(database, now=lambda: next(moments))
+    store = ScreeningStore(database, content=None, now=lambda: next(moments))
     ids = [await accepted(store) for _ in range(7)]
     first, token = await store.page(3)
     await accepted(store)

@@ -31,7 +31,7 @@ class Bench:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.store = ScreeningStore(database, max_attempts=2)
+        self.store = ScreeningStore(database, content=None, max_attempts=2)
         self.clock = Clock()
         self.not_ours: set[int] = set()
         self.sweep = Sweep(database, self.store, 20.0, lost=lambda _worker, job: job in self.not_ours, now=self.clock)

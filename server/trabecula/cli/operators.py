@@ -78,7 +78,7 @@ def _in_process(settings: Settings) -> Iterator[Call]:
     async def open_servicer(opened: AsyncExitStack) -> AdminServicer:
         database = await opened.enter_async_context(open_database(settings))
         content = await opened.enter_async_context(open_content(settings))
-        store = ScreeningStore(database, max_attempts=settings.max_attempts)
+        store = ScreeningStore(database, content=None, max_attempts=settings.max_attempts)
         return AdminServicer(store, database, content, policy_of(settings), retention_rules(), settings.backup_dir)
 
     with asyncio.Runner() as runner:

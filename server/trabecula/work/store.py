@@ -86,14 +86,14 @@ class ScreeningStore:
         self,
         database: Database,
         *,
-        content: ContentStore | None = None,
+        content: ContentStore | None,
         max_attempts: int = 3,
         sinks: Sequence[ResultSink] = (),
         listeners: Collection[EventListener] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Args:
-        content: where the bytes lie; None for tests whose rows name none.
+        content: where the bytes lie; None only where no new bytes are named (operators' tools, tests).
         max_attempts: how often a study may take its worker down before it is a dead letter.
         sinks: called inside the transaction that ends a screening with a result.
         listeners: told of every change after its commit.

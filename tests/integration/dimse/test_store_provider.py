@@ -88,7 +88,7 @@ def send(port: int, datasets: Sequence[Dataset], **options: object) -> list[int]
 
 
 async def screenings(database: Database) -> list[ScreeningRecord]:
-    store = ScreeningStore(database)
+    store = ScreeningStore(database, content=None)
     async with database.transaction() as connection:
         ids = (await connection.execute(select(screening.c.id))).scalars().all()
     return [await store.get(each) for each in ids]
