@@ -6,6 +6,7 @@ Importable by worker processes too.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from trabecula.outcome import Stage
 from trabecula.patient import PatientContext
 from trabecula.progress import ProgressListener
 from trabecula.report import Screening
-from trabecula.work.records import Job
+from trabecula.work.records import DocumentKind, Job
 from trabecula.work.runner import Completion, Perform, perform
 
 CANARY = "CANARY^PATIENT"
@@ -69,11 +70,13 @@ def make_fake_perform() -> Perform:
     return partial(perform, fake_screen, FhirOptions())
 
 
-def _perform_without_documents(job: Job, progress: ProgressListener) -> Completion:
+def _perform_with_an_empty_bundle(job: Job, progress: ProgressListener) -> Completion:
     screening = fake_screen(job.instances, job.patient, progress, keep_anatomy=False)
-    return Completion(screening.report.status, (), screening.report)
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": []}
+    (job.results / DocumentKind.BUNDLE_JSON.value).write_text(json.dumps(bundle))
+    return Completion(screening.report.status, (DocumentKind.BUNDLE_JSON,), screening.report)
 
 
 def make_light_perform() -> Perform:
     """What a worker process loads quickly."""
-    return _perform_without_documents
+    return _perform_with_an_empty_bundle

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 
 import structlog
 
-from trabecula.work.events import ServiceEvent, UploadEnded, WorkFault
+from trabecula.work.events import AttemptTimed, ServiceEvent, UploadEnded, WorkFault
 
 
 def configure_logs(level: str) -> None:
@@ -33,6 +34,9 @@ def log_event(event: ServiceEvent) -> None:
     if isinstance(event, WorkFault):
         log.error("store failed", screening_id=event.screening_id, fault=event.fault)
         return
+    if isinstance(event, AttemptTimed):
+        log.info("attempt timed", **{name: _rounded(value) for name, value in dataclasses.asdict(event).items()})
+        return
     record = event.record
     facts: dict[str, object] = {"screening_id": record.screening_id, "state": record.state.value}
     if record.failure is not None:
@@ -43,3 +47,7 @@ def log_event(event: ServiceEvent) -> None:
             "total_s": event.report.timings_s.get("total"),
         }
     (log.warning if record.failure is not None else log.info)("screening changed", **facts)
+
+
+def _rounded(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value

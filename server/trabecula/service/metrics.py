@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from trabecula import __version__
 from trabecula.errors import DatabaseUnavailable
-from trabecula.work.events import ScreeningChanged, ServiceEvent, UploadEnded, WorkFault
+from trabecula.work.events import AttemptTimed, ScreeningChanged, ServiceEvent, UploadEnded, WorkFault
 from trabecula.work.states import State
 from trabecula.work.store import ScreeningStore
 
@@ -60,6 +60,9 @@ class ScreeningMetrics:
             self._upload_bytes.inc(event.received_bytes)
         elif isinstance(event, WorkFault):
             self._failures.labels("store").inc()
+        elif isinstance(event, AttemptTimed):
+            for stage in ("fetch", "documents", "keep", "commit"):
+                self._stages.labels(stage).observe(getattr(event, f"{stage}_s"))
         else:
             self._changed(event)
 

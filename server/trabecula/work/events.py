@@ -40,7 +40,24 @@ class WorkFault:
     fault: str
 
 
-ServiceEvent = ScreeningChanged | UploadEnded | WorkFault
+@dataclass(frozen=True)
+class AttemptTimed:
+    """An attempt came to a result; what it took around the stages that the report tells."""
+
+    screening_id: str
+    fetch_s: float
+    """Making the study's files readable (a download, with object storage)."""
+    work_s: float
+    """In the worker's child, from its order to its answer: all stages of the report, and the documents."""
+    documents_s: float
+    """Of that, what came after the report's own stages."""
+    keep_s: float
+    """Documents into the content store, durably."""
+    commit_s: float
+    """The transaction that ends the screening, with all that follows from a result."""
+
+
+ServiceEvent = ScreeningChanged | UploadEnded | WorkFault | AttemptTimed
 EventListener = Callable[[ServiceEvent], None]
 
 

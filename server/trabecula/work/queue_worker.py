@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
 from procrastinate import App
+from procrastinate.exceptions import ConnectorException
 from procrastinate.worker import Worker
 
 RESTART_S: Final = 1.0
 NEVER_S: Final = 1e9
-"""The library would prune workers by the database's clock; the sweep does it by heartbeats that stand still."""
+"""The library would prune workers by the database's clock; the sweep does it by heartbeats that stand still. And its
+own heartbeat ends when it is asked to stop, while its last jobs still run; ours goes on to their end."""
 
 
 class QueueWorker:
@@ -28,6 +31,7 @@ class QueueWorker:
         self._poll_s = poll_s
         self._worker: Worker | None = None
         self._task: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
         self._stopping = False
 
     @property
@@ -37,6 +41,7 @@ class QueueWorker:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"queue {','.join(self._queues)}")
+        self._beating = asyncio.create_task(self._beat(), name="heartbeat")
 
     def stop(self) -> None:
         """Take no more jobs; :meth:`wait` for those that run."""
@@ -57,6 +62,16 @@ class QueueWorker:
         if self._task is not None and not await self.wait(0.0):
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=5.0)
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait({self._beating})
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat_s)
+            if self.worker_id is not None:
+                with suppress(ConnectorException):  # away for longer than the connector waits; the next one may get by
+                    await self._app.job_manager.update_heartbeat(self.worker_id)
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -67,7 +82,7 @@ class QueueWorker:
                 fetch_job_polling_interval=self._poll_s,
                 delete_jobs="successful",
                 install_signal_handlers=False,
-                update_heartbeat_interval=self._heartbeat_s,
+                update_heartbeat_interval=NEVER_S,
                 stalled_worker_timeout=NEVER_S,
             )
             try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -25,7 +27,7 @@ from trabecula.errors import (
 )
 from trabecula.outcome import Stage
 from trabecula.work.content import ContentStore
-from trabecula.work.events import EventListener, WorkFault, describe_fault
+from trabecula.work.events import AttemptTimed, EventListener, ServiceEvent, WorkFault, describe_fault
 from trabecula.work.records import ContentRef, DocumentKind, Job, StageProgress
 from trabecula.work.runner import Completion, Control, Runner
 from trabecula.work.scratch import Scratch
@@ -60,7 +62,6 @@ class Halt(StrEnum):
 @dataclass
 class _Attempt:
     claim: Claim
-    job_id: int
     control: Control
     progress: StageProgress | None = None
     halt: Halt | None = field(default=None)
@@ -92,6 +93,7 @@ class ScreeningWorker:
         self._scratch = scratch
         self._limit_s = limit_s
         self._listeners = tuple(listeners)
+        self._held: set[int] = set()
         self._running: dict[int, _Attempt] = {}
         self._stopping = False
 
@@ -108,16 +110,22 @@ class ScreeningWorker:
 
     async def run(self, context: JobContext, screening_id: str) -> None:
         """One job of the queue."""
-        claim = None if self._stopping else await self._steadily(lambda: self._store.claim(screening_id))
-        if claim is None:
-            return
-        loop = asyncio.get_running_loop()
         job_id = context.job.id or 0
+        self._held.add(job_id)
+        try:
+            claim = None if self._stopping else await self._steadily(lambda: self._store.claim(screening_id))
+            if claim is not None:
+                await self._run_claimed(job_id, claim)
+        finally:
+            self._held.discard(job_id)
+
+    async def _run_claimed(self, job_id: int, claim: Claim) -> None:
+        loop = asyncio.get_running_loop()
 
         def listen(stage: Stage, fraction: float) -> None:
             loop.call_soon_threadsafe(setattr, attempt, "progress", StageProgress(stage, fraction))
 
-        attempt = _Attempt(claim, job_id, Control(self._limit_s, listen))
+        attempt = _Attempt(claim, Control(self._limit_s, listen))
         self._running[job_id] = attempt
         if self._stopping:
             attempt.stop(Halt.SHUTDOWN)
@@ -125,9 +133,9 @@ class ScreeningWorker:
         try:
             await self._attempt(attempt, minding)
         except DatabaseUnavailable as error:  # the sweep finds it once the database is back
-            self._tell(WorkFault(screening_id, describe_fault(error)))
+            self._tell(WorkFault(claim.record.screening_id, describe_fault(error)))
         finally:
-            minding.cancel()
+            await _stopped(minding)
             self._running.pop(job_id, None)
 
     async def _attempt(self, attempt: _Attempt, minding: asyncio.Task[None]) -> None:
@@ -152,19 +160,27 @@ class ScreeningWorker:
             await self._steadily(lambda: store.give_back(screening_id, number, unforeseen, fault))
 
     async def _work(self, attempt: _Attempt, minding: asyncio.Task[None]) -> None:
-        claim = attempt.claim
+        claim, marks_s = attempt.claim, [time.perf_counter()]
         with self._scratch.folder() as results:
             async with self._content.local_files(claim.instances) as files:
+                marks_s.append(time.perf_counter())
                 job = Job(claim.record.screening_id, files, results, claim.patient, claim.want_masks)
                 completion = await self._runner.run(job, attempt.control)
-            minding.cancel()  # its last progress must not come after the end
+            marks_s.append(time.perf_counter())
+            await _stopped(minding)
             documents = await self._keep(completion, results)
+            marks_s.append(time.perf_counter())
             ended = await self._steadily(lambda: self._store.end_with_result(claim, job, completion, documents))
+            marks_s.append(time.perf_counter())
         if ended is None:
             structlog.get_logger().warning("overtaken", screening_id=claim.record.screening_id)
+        else:
+            self._tell(_timed(claim, completion, marks_s))
 
     async def _keep(self, completion: Completion, results: Path) -> dict[DocumentKind, ContentRef]:
-        return {kind: await self._content.put(results / kind.value) for kind in completion.documents}
+        kinds = completion.documents
+        refs = await asyncio.gather(*(self._content.put(results / kind.value) for kind in kinds))
+        return dict(zip(kinds, refs, strict=True))
 
     async def _mind(self, attempt: _Attempt) -> None:
         """Write progress, hear of cancellation and of other attempts; the work goes on while the database is away."""
@@ -196,8 +212,19 @@ class ScreeningWorker:
 
     def owns(self, job_id: int) -> bool:
         """Whether this process works on that job of the queue."""
-        return job_id in self._running
+        return job_id in self._held
 
-    def _tell(self, event: WorkFault) -> None:
+    def _tell(self, event: ServiceEvent) -> None:
         for listener in self._listeners:
             listener(event)
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def _timed(claim: Claim, completion: Completion, marks_s: list[float]) -> AttemptTimed:
+    fetch_s, work_s, keep_s, commit_s = (end - start for start, end in pairwise(marks_s))
+    documents_s = max(0.0, work_s - completion.report.timings_s.get("total", 0.0))
+    return AttemptTimed(claim.record.screening_id, fetch_s, work_s, documents_s, keep_s, commit_s)
