@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from trabecula.errors import InvalidStep
@@ -60,3 +62,25 @@ def test_step_of_a_recall(state: str, event: str, expected: str) -> None:
             next_task_state(TaskState(state), TaskEvent(event))
     else:
         assert next_task_state(TaskState(state), TaskEvent(event)).value == expected
+
+
+def documented(page: str, first: str) -> dict[tuple[str, str], str]:
+    """A table of the page whose head begins with ``first``, by row and column; empty cells left out."""
+    lines = iter(page.splitlines())
+    head = next(line for line in lines if line.startswith(f"| {first} |"))
+    columns = [cell.strip() for cell in head.strip("|").split("|")][1:]
+    next(lines)
+    found = {}
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        row, *rest = [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        found |= {(row, column): cell for column, cell in zip(columns, rest, strict=True) if cell}
+    return found
+
+
+def test_the_page_shows_the_tables_as_they_are(repository: Path) -> None:
+    page = (repository / "docs" / "programme.md").read_text(encoding="utf-8")
+    tables = ("status", cells(REVIEWS)), ("state", cells(TASKS))
+    for first, expected in tables:
+        assert documented(page, first) == {(row, column): cell for row, column, cell in expected if cell != "."}
