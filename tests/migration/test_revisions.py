@@ -74,7 +74,8 @@ def checks(connection: Connection) -> dict[str, str]:
     found = connection.execute(
         text(
             "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
-            " WHERE contype = 'c' AND connamespace = 'public'::regnamespace AND conrelid::regclass::text NOT LIKE 'procrastinate%'"
+            " WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
+            " AND conrelid::regclass::text NOT LIKE 'procrastinate%'"
             " UNION SELECT indexname, indexdef FROM pg_indexes"
             " WHERE schemaname = 'public' AND tablename NOT LIKE 'procrastinate%' AND tablename <> 'alembic_version'"
         )

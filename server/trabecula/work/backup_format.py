@@ -178,12 +178,13 @@ class BackupReader:
         """Raises BackupDamaged if it is none."""
         self._source = source
         self._tar: tarfile.TarFile | None = None
+        self._members: dict[str, tarfile.TarInfo] = {}
         if not source.is_dir():
             try:
                 self._tar = tarfile.open(source, mode="r:")  # noqa: SIM115 - closed by close()
+                self._members = {member.name: member for member in self._tar}
             except (OSError, tarfile.TarError) as error:
-                raise BackupDamaged("neither a folder nor a tar file", file=source.name) from error
-        self._members = {} if self._tar is None else {member.name: member for member in self._tar}
+                raise BackupDamaged("neither a folder nor a whole tar file", file=source.name) from error
 
     def close(self) -> None:
         if self._tar is not None:
