@@ -141,7 +141,8 @@ def differences(
     stored = server.stored()
     wanted = list(without_types(from_bundle(bundle), frozenset(left_out)))
     wanted = wanted if profiles else [without_profiles(each) for each in wanted]
-    ids = {key_of(each): _server_id(each, stored) for each in wanted}
+    ids = {key_of(each): _server_id(each, stored) for each in wanted if "identifier" in each}
+    ids |= {key_of(each): _about_the_same(each, stored, ids) for each in wanted if "identifier" not in each}
     faults = []
     for each in wanted:
         kind = each["resourceType"]
@@ -158,13 +159,15 @@ def differences(
 
 
 def _server_id(resource: Json, stored: dict[str, list[Json]]) -> str | None:
-    kind = resource["resourceType"]
-    same = [
-        one["id"]
-        for one in stored.get(kind, [])
-        if (resource.get("identifier") and one.get("identifier") == resource["identifier"])
-        or ("identifier" not in resource and one.get("recorded") == resource.get("recorded"))
-    ]
+    there = stored.get(resource["resourceType"], [])
+    same = [one["id"] for one in there if one.get("identifier") == resource["identifier"]]
+    return same[0] if len(same) == 1 else None
+
+
+def _about_the_same(resource: Json, stored: dict[str, list[Json]], ids: dict[tuple[str, str], str | None]) -> str | None:
+    """A Provenance has no identifier: the one with the same targets."""
+    target = _expected(resource, ids)["target"]
+    same = [one["id"] for one in stored.get(resource["resourceType"], []) if one["target"] == target]
     return same[0] if len(same) == 1 else None
 
 

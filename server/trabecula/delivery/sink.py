@@ -41,6 +41,7 @@ def delivery_sink(destinations: Sequence[Destination], clock: Callable[[], datet
             topic=TOPICS[what],
             bundle=bundle,
             now=clock(),
+            new_documents=True,
         )
 
     return sink
@@ -55,17 +56,19 @@ async def enqueue_everywhere(
     topic: str,
     bundle: Json,
     now: datetime,
+    new_documents: bool = False,
 ) -> list[str]:
     """Send a version of a result to these destinations; gives the deliveries' ids.
 
     Args:
         connection: of the transaction that makes the version.
-        destinations: all of them get it.
+        destinations: all of them get it; a PACS only with ``new_documents``.
         chain: id of the result, the report's screening id: its versions keep their order.
         screening_id: row of the screening; a PACS gets its documents.
         topic: why it goes out, for operators: ``result``, ``refusal``, ``sign-off``, ``correction`` ...
         bundle: the whole result as it is now, as a Bundle of any type.
         now: time of the version.
+        new_documents: whether the screening's documents are new as well.
     """
     resources = from_bundle(bundle)
     return [
@@ -81,6 +84,7 @@ async def enqueue_everywhere(
             now,
         )
         for each in destinations
+        if new_documents or isinstance(each, FhirDestination)
     ]
 
 
