@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -48,10 +49,14 @@ class DatabaseServer:
 
 
 def running_server() -> Iterator[DatabaseServer]:
-    """Body of the session's fixture. Durability is off: tests do not pull the plug."""
+    """Body of the session's fixture. Durability is off: tests do not pull the plug.
+
+    ``TRABECULA_TEST_POSTGRES`` names the folder of another PostgreSQL's programs to run the tests against.
+    """
+    other = os.environ.get("TRABECULA_TEST_POSTGRES")
     folder = Path(tempfile.mkdtemp(prefix="trabecula-test-"))
     overrides = (("fsync", "off"), ("synchronous_commit", "off"), ("full_page_writes", "off"))
-    server = EmbeddedServer(folder / "database", overrides)
+    server = EmbeddedServer(folder / "database", overrides, Path(other) if other else None)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.enter_context(embedded.use(server))

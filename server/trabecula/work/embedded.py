@@ -70,6 +70,8 @@ class EmbeddedServer:
     """Private; holds the cluster, the password file and the locks."""
     overrides: tuple[tuple[str, str], ...] = ()
     """Settings of PostgreSQL beside the program's own; tests turn fsync off."""
+    programs: Path | None = None
+    """Folder of PostgreSQL's programs; the wheel's when None."""
 
     @property
     def data(self) -> Path:
@@ -162,7 +164,7 @@ def start(server: EmbeddedServer) -> None:
     """Make the cluster if there is none, and start it if it does not run. The caller holds the lock."""
     owner = system_user()
     if owner is not None:
-        grant_traversal(binaries(), owner.pw_uid)
+        grant_traversal(server.programs or binaries(), owner.pw_uid)
     _prepare_folders(server, owner)
     if not server.data.exists():
         _make_cluster(server, owner)
@@ -170,13 +172,39 @@ def start(server: EmbeddedServer) -> None:
         return
     _write_settings(server, owner)
     log = server.folder / "start.log"
-    _run(server.data, owner, "pg_ctl", "-w", "-t", str(START_TIMEOUT_S), "-D", ".", "-l", str(log.resolve()), "start")
+    _run(
+        server,
+        server.data,
+        owner,
+        "pg_ctl",
+        "-w",
+        "-t",
+        str(START_TIMEOUT_S),
+        "-D",
+        ".",
+        "-l",
+        str(log.resolve()),
+        "start",
+    )
 
 
 def stop(server: EmbeddedServer) -> None:
     """Stop it; open connections are cut. The caller holds the lock."""
     if server.running():
-        _run(server.data, system_user(), "pg_ctl", "-w", "-t", str(STOP_TIMEOUT_S), "-D", ".", "-m", "fast", "stop")
+        _run(
+            server,
+            server.data,
+            system_user(),
+            "pg_ctl",
+            "-w",
+            "-t",
+            str(STOP_TIMEOUT_S),
+            "-D",
+            ".",
+            "-m",
+            "fast",
+            "stop",
+        )
 
 
 @contextmanager
@@ -243,7 +271,7 @@ def _make_cluster(server: EmbeddedServer, owner: pwd.struct_passwd | None) -> No
     _write_private(first, password, owner)
     try:
         arguments = ("-D", ".", "-U", USER, "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256")
-        _run(fresh, owner, "initdb", *arguments, f"--pwfile={first.resolve()}")
+        _run(server, fresh, owner, "initdb", *arguments, f"--pwfile={first.resolve()}")
     finally:
         first.unlink()
     _write_private(server.password_file, f"*:*:*:{USER}:{password}\n", None)
@@ -272,15 +300,15 @@ def _write_private(path: Path, text: str, owner: pwd.struct_passwd | None) -> No
         os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
-def _run(folder: Path, owner: pwd.struct_passwd | None, program: str, *arguments: str) -> None:
-    """Run one of the wheel's programs in a folder, as the system user where this process is root."""
+def _run(server: EmbeddedServer, folder: Path, owner: pwd.struct_passwd | None, program: str, *arguments: str) -> None:
+    """Run one of PostgreSQL's programs in a folder, as the system user where this process is root."""
     identity: Mapping[str, object] = (
         {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
     )
     with tempfile.TemporaryFile() as output:
         # A file, not a pipe: the server inherits it, and a pipe would be held open for as long as it runs.
         done = subprocess.run(  # noqa: S603
-            [binaries() / program, *arguments],
+            [(server.programs or binaries()) / program, *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
