@@ -56,7 +56,7 @@ class Bench:
         self.spans = spans
         self.cluster = Cluster(folder / "postgres")
         self.cluster.create()
-        self.service = Service(folder / "service", self.cluster.url, settings, workers=1)
+        self.service = Service(folder / "service", self.cluster.url, settings, workers=1, hooks=False)
         self.sampler = Sampler(self.service, 1.0, self.cluster.processes)
         self.made = originals(folder / "originals")
         self.rng = random.Random(SEED)

@@ -70,7 +70,7 @@ def slope_per_hour(moments_s: Sequence[float], values: Sequence[float]) -> tuple
     from scipy.stats import theilslopes
 
     slope, _, low, high = theilslopes(values, moments_s)
-    return slope * 3600, low * 3600, high * 3600
+    return float(slope * 3600), float(low * 3600), float(high * 3600)
 
 
 def judge(samples: Sequence[Sample], started: float, length_s: float) -> dict[str, dict[str, Any]]:
@@ -190,7 +190,7 @@ def run(
     length_s = minutes * 60
     cluster = Cluster(folder / "postgres")
     cluster.create()
-    service = Service(folder / "service", cluster.url, {"inference_threads": 1}, workers=1)
+    service = Service(folder / "service", cluster.url, {"inference_threads": 1}, workers=1, hooks=False)
     rng = random.Random(SEED)
     try:
         service.start()

@@ -18,6 +18,8 @@ from fault_postgres import free_port
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 HOOKS = Path(__file__).with_name("hooks")
+CODE = Path(__file__).resolve().parents[2] / "server"
+"""The program of this very checkout."""
 COMMAND = (sys.executable, "-m", "trabecula.cli")
 START_S = 90.0
 
@@ -101,17 +103,19 @@ class Service:
         apis: int = 1,
         code: Path | None = None,
         extra: Mapping[str, str] = {},
+        hooks: bool = True,
     ) -> None:
         """Args:
         settings: by name as in config.py.
-        code: another copy of ``server/`` to run; the installed one when None.
+        code: another copy of ``server/`` to run.
         extra: environment added as it is.
+        hooks: whether poisoned studies do what they say.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.state_dir = folder / "state"
         self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(apis)]
-        python_path = os.pathsep.join(str(path) for path in (code, HOOKS) if path is not None)
+        python_path = os.pathsep.join(str(path) for path in (code or CODE, *([HOOKS] if hooks else [])))
         chosen = {"state_dir": self.state_dir, "database_url": database_url, "inference_threads": 1, **settings}
         self.environment = {
             **os.environ,
