@@ -1,4 +1,4 @@
-"""What was acknowledged to senders, kept until its study is accepted: a C-STORE success survives any kill."""
+"""What was acknowledged to senders, kept until its study is accepted: a success survives any kill."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.service.dimse.schema import received
-from trabecula.work.records import ContentRef
+from trabecula.work.records import ContentRef, Source
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Received:
     sop_uid: str
     sop_class: str
     content: ContentRef
+    source: Source = Source.DIMSE
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ async def record(connection: AsyncConnection, instance: Received, at: datetime) 
         "sop_class": instance.sop_class,
         "sha256": instance.content.sha256,
         "size_bytes": instance.content.size_bytes,
+        "source": instance.source.value,
         "received_at": at,
         "accepted_at": None,
     }
@@ -95,7 +97,8 @@ async def study(connection: AsyncConnection, study_uid: str) -> tuple[list[Recei
     )
     found = rows.all()
     instances = [
-        Received(row.study_uid, row.sop_uid, row.sop_class, ContentRef(row.sha256, row.size_bytes)) for row in found
+        Received(row.study_uid, row.sop_uid, row.sop_class, ContentRef(row.sha256, row.size_bytes), Source(row.source))
+        for row in found
     ]
     return instances, any(row.accepted_at is None for row in found)
 

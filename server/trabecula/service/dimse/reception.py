@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Final
 
 import structlog
 
 from trabecula.config import Settings
-from trabecula.errors import DatabaseUnavailable, Draining, LimitExceeded, Overloaded, TrabeculaError
+from trabecula.errors import CorruptInstance, DatabaseUnavailable, Draining, LimitExceeded, Overloaded, TrabeculaError
+from trabecula.imaging import tags
+from trabecula.imaging.elements import Elements
+from trabecula.imaging.headers import read_header
+from trabecula.imaging.limits import ImagingLimits
 from trabecula.patient import PatientContext
 from trabecula.service.admission import places, retry_after_s
 from trabecula.service.dimse import journal
@@ -30,6 +36,8 @@ from trabecula.work.submission import submission_of
 LONGEST_ROUND_S: Final = 5.0
 """How often quiet studies are looked for, at the least."""
 STUDIES_REMEMBERED: Final = 256
+_LISTED: Final = (tags.STUDY_UID, tags.SOP_CLASS, tags.SOP_INSTANCE)
+_UID: Final = re.compile(r"[0-9.]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,20 @@ class Instance:
     sop_class: str
     data: bytes
     """A DICOM file (PS3.10)."""
+    source: Source = Source.DIMSE
+
+
+def read_instance(data: bytes, source: Source, limits: ImagingLimits) -> Instance:
+    """The identifiers of a DICOM file.
+
+    Raises:
+        CorruptInstance: if it cannot be read, or does not name study, class and itself.
+    """
+    header = Elements(read_header(BytesIO(data), _LISTED, limits)[0])
+    study_uid, sop_class, sop_uid = (header.text(tag) for tag in _LISTED)
+    if not all(_UID.fullmatch(uid) for uid in (study_uid, sop_class, sop_uid)):
+        raise CorruptInstance("its identifiers are missing or malformed")
+    return Instance(study_uid, sop_uid, sop_class, data, source)
 
 
 class Reception:
@@ -97,7 +119,7 @@ class Reception:
             self._check_limits(grown)
         self._content.check_room(len(instance.data))
         ref = await self._content.put(instance.data)
-        received = Received(instance.study_uid, instance.sop_uid, instance.sop_class, ref)
+        received = Received(instance.study_uid, instance.sop_uid, instance.sop_class, ref, instance.source)
         async with self._database.transaction() as connection:
             await hold(connection, self._content, [ref])
             await journal.record(connection, received, self._now())
@@ -113,7 +135,7 @@ class Reception:
                 return None
             refs = [instance.content for instance in instances]
             submission = submission_of(
-                refs, PatientContext(), idempotency_key=_key(study_uid, instances), source=Source.DIMSE
+                refs, PatientContext(), idempotency_key=_key(study_uid, instances), source=instances[-1].source
             )
             record, _ = await self._store.accept(submission, refs, PatientContext())
             await journal.mark_accepted(connection, instances, self._now())

@@ -1,4 +1,4 @@
-"""Table of what came by C-STORE and was acknowledged."""
+"""Table of what came by C-STORE or STOW-RS and was acknowledged."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ received: Final = Table(
     # Content that a row names is never collected.
     Column("sha256", SHA256, nullable=False, index=True),
     Column("size_bytes", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
     Column("received_at", MOMENT, nullable=False),
     # When it became part of an accepted study; it stays for a while, so that late instances join the whole study.
     Column("accepted_at", MOMENT),

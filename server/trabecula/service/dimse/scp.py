@@ -9,7 +9,6 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -23,16 +22,14 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from trabecula import __version__
 from trabecula.config import Settings, split_address
-from trabecula.errors import ConfigurationError, CorruptInstance, TrabeculaError
-from trabecula.imaging import tags
-from trabecula.imaging.elements import Elements
-from trabecula.imaging.headers import read_header
+from trabecula.errors import ConfigurationError, TrabeculaError
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.service.dimse.contexts import STORAGE, supported_contexts
 from trabecula.service.dimse.peers import Peers, parse_peers
-from trabecula.service.dimse.reception import Instance, Reception
+from trabecula.service.dimse.reception import Instance, Reception, read_instance
 from trabecula.service.dimse.statuses import StoreStatus, status_of
 from trabecula.work.events import describe_fault
+from trabecula.work.records import Source
 
 MAXIMUM_PDU_BYTES: Final = 128 * 1024
 ACSE_TIMEOUT_S: Final = 15.0
@@ -42,7 +39,6 @@ MOST_REFERENCED: Final = 20_000
 """Instances in one request for storage commitment."""
 IMPLEMENTATION_CLASS_UID: Final = UID("1.2.826.0.1.3680043.8.498.45787841905188114249811422213212665817")
 IMPLEMENTATION_VERSION: Final = f"TRABECULA_{__version__}"[:16]
-_LISTED: Final = (tags.STUDY_UID, tags.SOP_CLASS, tags.SOP_INSTANCE)
 _LOGGERS: Final = ("pynetdicom", "pydicom")
 _COMMITMENT_FAILED, _COMMITMENT_SUCCESS = 2, 1
 _NO_SUCH_INSTANCE, _CLASS_CONFLICT = 0x0112, 0x0119
@@ -256,15 +252,10 @@ def _instance(event: Event, limits: ImagingLimits) -> Instance | None:
     Raises:
         CorruptInstance: if it cannot be read, or does not name its study.
     """
-    data = event.encoded_dataset()
-    header = Elements(read_header(BytesIO(data), _LISTED, limits)[0])
-    study_uid, sop_class, sop_uid = (header.text(tag) for tag in _LISTED)
-    if not study_uid or len(study_uid) > 64:
-        raise CorruptInstance("no study instance uid")
+    instance = read_instance(event.encoded_dataset(), Source.DIMSE, limits)
     request: Any = event.request
-    if sop_uid != request.AffectedSOPInstanceUID or sop_class != request.AffectedSOPClassUID:
-        return None
-    return Instance(study_uid, sop_uid, sop_class, data)
+    announced = (request.AffectedSOPClassUID, request.AffectedSOPInstanceUID)
+    return instance if (instance.sop_class, instance.sop_uid) == announced else None
 
 
 def _answer(error: TrabeculaError) -> Dataset:

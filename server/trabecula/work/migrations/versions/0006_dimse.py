@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("sop_class", sa.Text, nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
         sa.Column("received_at", _MOMENT, nullable=False),
         sa.Column("accepted_at", _MOMENT),
         sa.PrimaryKeyConstraint("study_uid", "sop_uid", name="pk_dimse_received"),
