@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import httpx
 import psutil
 from fault_clients import ENDED, retry_delay_s, upload
 from fault_service import Service
@@ -57,6 +58,8 @@ class Traffic:
     calls: list[Call] = field(default_factory=list)
     recent: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    http: str = ""
+    """Base address of the HTTP service; nothing is asked of it when empty."""
     turnaround: list[tuple[float, float, str, str]] = field(default_factory=list)
     """Moment due, seconds from then to the end, state, priority, of each screening that was watched."""
 
@@ -99,6 +102,8 @@ async def drive(
         (_document, 0.15),
         (_cancel, 0.05),
     ]
+    if traffic.http:
+        reads.append((_http, 0.3))
     plan: list[tuple[float, Act]] = [
         (moment, _submitter(traffic, priorities)) for moment in arrivals(traffic.rng, submits_per_s, length_s)
     ]
@@ -199,6 +204,21 @@ async def _cancel(stub: ScreeningServiceStub, traffic: Traffic, due_s: float) ->
     if traffic.recent:
         request = pb.CancelScreeningRequest(screening_id=traffic.recent[-1])
         await _timed(traffic, "CancelScreening", due_s, stub.CancelScreening(request, timeout=60))
+
+
+HTTP_PATHS = ("/fhir/metadata", "/fhir/DiagnosticReport?_count=10&_sort=-_lastUpdated", "/cds-services")
+
+
+async def _http(stub: ScreeningServiceStub, traffic: Traffic, due_s: float) -> None:  # noqa: ARG001 - as the others
+    """One read of the HTTP service, on a connection of its own."""
+    path = traffic.rng.choice(HTTP_PATHS)
+    async with httpx.AsyncClient(base_url=traffic.http, timeout=60) as client:
+        try:
+            answer = await client.get(path)
+            code = "OK" if answer.is_success else str(answer.status_code)
+        except httpx.HTTPError as error:
+            code = type(error).__name__
+    traffic.calls.append(Call(f"GET {path.partition('?')[0]}", due_s, time.monotonic() - due_s, code))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 from fault_invariants import Verdict, check_jobs, check_transitions, is_quiet
-from fault_postgres import Cluster
+from fault_postgres import Cluster, free_port
 from fault_service import Service
 from fault_studies import Kind, originals
 from open_loop import Call, Sample, Sampler, Traffic, drive, latencies
@@ -190,14 +190,16 @@ def run(
     length_s = minutes * 60
     cluster = Cluster(folder / "postgres")
     cluster.create()
-    service = Service(folder / "service", cluster.url, {"inference_threads": 1}, workers=1, hooks=False)
+    http = f"127.0.0.1:{free_port()}"
+    settings = {"inference_threads": 1, "http_listen": http, "auth": "off"}
+    service = Service(folder / "service", cluster.url, settings, workers=1, hooks=False)
     rng = random.Random(SEED)
     try:
         service.start()
         sampler = Sampler(service, SAMPLE_EVERY_S, cluster.processes)
         sampler.start()
         growth = Growth(cluster, service.state_dir / "content")
-        traffic = Traffic(service.address, originals(folder / "originals"), rng, dict(MIXTURE))
+        traffic = Traffic(service.address, originals(folder / "originals"), rng, dict(MIXTURE), http=f"http://{http}")
         started = time.monotonic()
         asyncio.run(drive(traffic, length_s, submits_per_s, READS_PER_S))
         while not is_quiet(cluster):
