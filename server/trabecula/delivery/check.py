@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from trabecula.delivery.answers import Setback
+from pydicom.uid import UID
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from trabecula.delivery.answers import Setback, expect_ok
 from trabecula.delivery.capability import NEEDED, Capability, Rung, plan_for
-from trabecula.delivery.destinations import Destination, FhirDestination, SmartAuth
-from trabecula.delivery.ways import fhir_client
+from trabecula.delivery.destinations import (
+    Destination,
+    DimseDestination,
+    FhirDestination,
+    SmartAuth,
+    StowDestination,
+)
+from trabecula.delivery.pacs.cstore import STORAGE, TRANSFER_SYNTAXES, tls_context
+from trabecula.delivery.pacs.stow import DICOM_JSON
+from trabecula.delivery.tasks import utc_now
+from trabecula.delivery.ways import fhir_client, token_source, web_transport
 
 TYPES = (
     *NEEDED,
@@ -56,11 +69,13 @@ async def check_destination(destination: Destination, keys_dir: Path | None) -> 
     """
     if isinstance(destination, FhirDestination):
         return await _check_fhir(destination, keys_dir)
-    raise NotImplementedError(destination.kind)
+    if isinstance(destination, StowDestination):
+        return await _check_stow(destination, keys_dir)
+    return await asyncio.to_thread(_check_dimse, destination)
 
 
 async def _check_fhir(destination: FhirDestination, keys_dir: Path | None) -> Checked:
-    client = fhir_client(destination, keys_dir, lambda: datetime.now(UTC))
+    client = fhir_client(destination, keys_dir, utc_now)
     steps: list[Step] = []
     way: str | None = None
     left_out: tuple[str, ...] = ()
@@ -88,6 +103,52 @@ async def _check_fhir(destination: FhirDestination, keys_dir: Path | None) -> Ch
             except Setback as setback:
                 steps.append(_failed("patient search", setback))
     return Checked(destination.name, destination.kind, tuple(steps), way, left_out)
+
+
+async def _check_stow(destination: StowDestination, keys_dir: Path | None) -> Checked:
+    transport = web_transport(destination)
+    tokens = token_source(destination, transport, keys_dir, utc_now)
+    headers = {"accept": DICOM_JSON}
+    async with transport.client:
+        try:
+            if tokens is not None:
+                headers["authorization"] = f"Bearer {await tokens.token()}"
+            url = f"{destination.base_url.rstrip('/')}/studies?limit=1"
+            expect_ok(await transport.send("GET", url, headers=headers), utc_now())
+            step = Step("QIDO-RS", True, "studies can be searched; storing is not tried")
+        except Setback as setback:
+            step = _failed("QIDO-RS", setback)
+    return Checked(destination.name, destination.kind, (step,))
+
+
+def _check_dimse(destination: DimseDestination) -> Checked:
+    """C-ECHO, and which classes of results it takes. Blocks."""
+    entity = AE(destination.calling_ae_title)
+    limits = destination.limits
+    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = limits.timeout_s
+    entity.add_requested_context(Verification)
+    for uid in STORAGE:
+        entity.add_requested_context(uid, list(TRANSFER_SYNTAXES))
+    tls = tls_context(destination)
+    association = entity.associate(
+        destination.host,
+        destination.port,
+        ae_title=destination.ae_title,
+        tls_args=None if tls is None else (tls, destination.host),
+    )
+    if not association.is_established:
+        why = "association-rejected" if association.is_rejected else "connection"
+        return Checked(destination.name, destination.kind, (Step("association", False, why),))
+    taken = [
+        UID(each.abstract_syntax).name for each in association.accepted_contexts if each.abstract_syntax in STORAGE
+    ]
+    echoed = association.send_c_echo().get("Status") == 0
+    association.release()
+    steps = (
+        Step("C-ECHO", echoed, "answered" if echoed else "refused"),
+        Step("storage", bool(taken), ", ".join(taken) or "takes none of the result classes"),
+    )
+    return Checked(destination.name, destination.kind, steps)
 
 
 def _failed(step: str, setback: Setback) -> Step:

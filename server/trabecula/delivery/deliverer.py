@@ -32,6 +32,8 @@ from trabecula.errors import TrabeculaError
 from trabecula.work.database import Database
 from trabecula.work.events import describe_fault
 
+PASSING: Final = (Verdict.RETRY, Verdict.UNAUTHORIZED)
+"""A token that is refused even when new may be taken a minute later."""
 IN_ONE_JOB: Final = 200
 """Deliveries after which a job of the queue makes room for another destination's."""
 
@@ -157,7 +159,7 @@ class Deliverer:
             ending = ending_of(result, limits, failures + 1, (now - since).total_seconds(), self.random)
             if await outbox.finish(connection, parcel, ending, now) is None:
                 return
-            if isinstance(result, Setback) and result.verdict is Verdict.RETRY:
+            if isinstance(result, Setback) and result.verdict in PASSING:
                 breaker = await note_failure(connection, name, limits, now, result.retry_after_s)
                 if breaker.closed_until is not None:
                     rest_s = (breaker.closed_until - now).total_seconds()
@@ -203,7 +205,7 @@ def ending_of(result: Sent | Setback, limits: Limits, failures: int, waited_s: f
     """
     if isinstance(result, Sent):
         return Ending(DeliveryStep.DELIVER, way=result.way, left_out=tuple(sorted(result.left_out)))
-    if result.verdict is not Verdict.RETRY:
+    if result.verdict not in PASSING:
         return Ending(DeliveryStep.PARK, result.reason, result.status, result.outcome)
     if waited_s > limits.give_up_after_s:
         return Ending(DeliveryStep.PARK, "gave-up", result.status, result.outcome)

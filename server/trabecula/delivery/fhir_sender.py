@@ -19,7 +19,6 @@ from trabecula.delivery.sending import Parcel, Sent
 
 CAPABILITY_LIFE: Final = timedelta(hours=24)
 """After this /metadata is read again, and what a server has refused by deed is tried again."""
-PDF_KIND: Final = "report.pdf"
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class Experiences(Protocol):
     async def save(self, destination: str, experience: Experience) -> None: ...
 
 
-Load = Callable[[Parcel, str], Awaitable[bytes | None]]
-"""A document of the parcel's screening by its kind; None when there is none."""
+LoadPdf = Callable[[Parcel], Awaitable[bytes | None]]
+"""The report of the parcel's screening as PDF; None when there is none."""
 
 
 @dataclass
@@ -59,7 +58,7 @@ class FhirSender:
     client: FhirClient
     memory: Memory
     experiences: Experiences
-    document: Load
+    load_pdf: LoadPdf
     clock: Callable[[], datetime]
     could_double: bool = field(default=True, init=False)
     """Whether two at once could make duplicates there; so it is until the server has shown better."""
@@ -70,7 +69,7 @@ class FhirSender:
         value, issuer = patient_identifier(parcel.resources)
         patient = await find_patient(value, issuer, self.destination.patient, self.client.search, self.client.read)
         resources = bound_to(parcel.resources, patient)
-        pdf = await self.document(parcel, PDF_KIND) if self._wants_document(experience) else None
+        pdf = await self.load_pdf(parcel) if self._wants_document(experience) else None
         if What.DOCUMENTS in self.destination.send:
             the_report(resources)
             resources = (*resources, document_reference(resources, pdf))

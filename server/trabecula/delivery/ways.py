@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Final
+
+from pydicom import dcmread
 
 from trabecula.delivery.deliverer import Way
 from trabecula.delivery.destinations import (
@@ -17,7 +21,7 @@ from trabecula.delivery.destinations import (
     WebDestination,
 )
 from trabecula.delivery.fhir_client import FhirClient
-from trabecula.delivery.fhir_sender import FhirSender, Load
+from trabecula.delivery.fhir_sender import FhirSender, LoadPdf
 from trabecula.delivery.pacs import DimseSender, StowSender
 from trabecula.delivery.sending import Parcel, Send
 from trabecula.delivery.smart import TokenSource
@@ -26,6 +30,7 @@ from trabecula.delivery.transport import Transport, open_client
 from trabecula.errors import DestinationsFileError
 from trabecula.work.content import ContentStore, read_all
 from trabecula.work.database import Database
+from trabecula.work.records import DocumentKind
 
 Clock = Callable[[], datetime]
 
@@ -69,7 +74,7 @@ def _send(
         client=fhir_client(destination, keys_dir, clock),
         memory=DatabaseMemory(database, destination.name),
         experiences=DatabaseExperiences(database),
-        document=_loader(content),
+        load_pdf=_pdf_loader(content),
         clock=clock,
     )
 
@@ -101,9 +106,20 @@ def token_source(
     return TokenSource(destination.base_url, auth, folder, transport, clock)
 
 
-def _loader(content: ContentStore) -> Load:
-    async def load(parcel: Parcel, kind: str) -> bytes | None:
-        found = dict(parcel.documents).get(kind)
-        return None if found is None or found.size_bytes > MOST_DOCUMENT_BYTES else await read_all(content, found)
+def _pdf_loader(content: ContentStore) -> LoadPdf:
+    async def load(parcel: Parcel) -> bytes | None:
+        found = dict(parcel.documents).get(DocumentKind.DICOM_PDF.value)
+        if found is None or found.size_bytes > MOST_DOCUMENT_BYTES:
+            return None
+        return await asyncio.to_thread(encapsulated_pdf, await read_all(content, found))
 
     return load
+
+
+def encapsulated_pdf(file: bytes) -> bytes | None:
+    """The PDF inside an Encapsulated PDF object (PS3.3 A.45.1); None when it holds none."""
+    data = dcmread(BytesIO(file))
+    pdf = bytes(data.get("EncapsulatedDocument", b""))
+    # Elements are of even length; the true one stands beside it in newer objects
+    length = int(data.get("EncapsulatedDocumentLength", 0)) or len(pdf)
+    return pdf[:length] if pdf.startswith(b"%PDF") else None

@@ -11,7 +11,7 @@ from trabecula.calibration.profile import CalibrationProfile
 from trabecula.calibration.scanner_history import read_history
 from trabecula.calibration.site_file import default_profile, read_profile
 from trabecula.config import Settings, bundle_names, threads_per_worker
-from trabecula.delivery.destinations import read_destinations
+from trabecula.delivery.destinations import What, read_destinations
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.outputs.dicom import DicomOptions
 from trabecula.outputs.r4 import FhirOptions
@@ -83,7 +83,8 @@ def imaging_limits(settings: Settings) -> ImagingLimits:
 
 
 def writes_dicom(settings: Settings) -> bool:
-    """Whether DICOM results are written: as said, else when a PACS sends studies or is to get results.
+    """Whether DICOM results are written: as said, else when a PACS sends studies or is to get results, or an EHR is
+    to get the report as a PDF.
 
     Raises:
         DestinationsFileError: if the destinations cannot be read.
@@ -91,7 +92,8 @@ def writes_dicom(settings: Settings) -> bool:
     if settings.dicom_results != "auto":
         return settings.dicom_results == "on"
     destinations = read_destinations(settings.destinations_file)
-    return settings.dimse_listen is not None or any(each.kind in ("dimse", "stow") for each in destinations)
+    wanted = (each.kind in ("dimse", "stow") or What.DOCUMENTS in each.send for each in destinations)
+    return settings.dimse_listen is not None or any(wanted)
 
 
 def fhir_options(settings: Settings) -> FhirOptions:

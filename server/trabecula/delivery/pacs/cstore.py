@@ -114,7 +114,7 @@ def _associate(objects: Sequence[ResultObject], destination: DimseDestination) -
     limits = destination.limits
     entity.connection_timeout = entity.acse_timeout = limits.timeout_s
     entity.dimse_timeout = entity.network_timeout = limits.timeout_s
-    tls = _tls(destination)
+    tls = tls_context(destination)
     association = entity.associate(
         destination.host,
         destination.port,
@@ -154,7 +154,7 @@ def _store(association: Association, each: ResultObject) -> None:
         raise Setback(outcome.verdict, outcome.reason, status=outcome.status)
 
 
-def _tls(destination: DimseDestination) -> ssl.SSLContext | None:
+def tls_context(destination: DimseDestination) -> ssl.SSLContext | None:
     if destination.tls_ca_file is None and destination.tls_certificate_file is None:
         return None
     try:
