@@ -18,6 +18,7 @@ from trabecula import errors
 from trabecula.service.client import Client, error_from_call
 from trabecula.v1 import screening_pb2 as pb
 from trabecula.v1.screening_pb2_grpc import ScreeningServiceStub
+from trabecula.work.records import Priority
 
 DATA = b"report\n" + bytes(1000)
 
@@ -159,6 +160,44 @@ def test_a_full_queue_says_when_to_try_again(start_server: StartServer, tmp_path
         client.cancel(queued)
         assert client.submit(make_study(tmp_path / "three"))
         client.cancel(running)
+
+
+def test_archive_work_is_turned_away_first_and_urgent_work_last(start_server: StartServer, tmp_path: Path) -> None:
+    service = start_server(queue_capacity=2)
+    with Client(service.address) as client:
+        running = client.submit(make_study(tmp_path / "slow", b"slow"))
+        wait_until(lambda: client.get(running)[0].state == pb.SCREENING_STATE_RUNNING)
+        study = make_study(tmp_path / "study")
+        # Archive work is full with one waiting, routine work with two, urgent work with three.
+        for came, expected in (
+            (Priority.ROUTINE, {Priority.ARCHIVE}),
+            (Priority.ROUTINE, {Priority.ARCHIVE, Priority.ROUTINE}),
+            (Priority.STAT, {Priority.ARCHIVE, Priority.ROUTINE, Priority.STAT}),
+        ):
+            client.submit(study, priority=came)
+            assert {priority for priority in Priority if refused(client, study, priority)} == expected
+        client.cancel(running)
+
+
+def refused(client: Client, study: list[Path], priority: Priority) -> bool:
+    """Whether one more would be turned away, and with a delay; what was let in is taken back."""
+    try:
+        client.cancel(client.submit(study, priority=priority))
+    except errors.Overloaded as error:
+        return float(str(error.fields["retry_after_s"])) >= 1.0
+    return False
+
+
+def test_urgent_work_overtakes_what_waits(start_server: StartServer, tmp_path: Path) -> None:
+    service = start_server()
+    with Client(service.address) as client:
+        running = client.submit(make_study(tmp_path / "slow", b"slow"))
+        wait_until(lambda: client.get(running)[0].state == pb.SCREENING_STATE_RUNNING)
+        order = (Priority.ARCHIVE, Priority.ROUTINE, Priority.STAT)
+        ids = [client.submit(make_study(tmp_path / "study"), priority=each) for each in order]
+        client.cancel(running)
+        ends = [list(client.watch(each))[-1].started_at.ToNanoseconds() for each in ids]
+    assert ends == sorted(ends, reverse=True)
 
 
 def test_uploads_at_the_same_time_are_limited(start_server: StartServer, tmp_path: Path) -> None:
