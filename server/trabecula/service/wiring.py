@@ -13,6 +13,7 @@ from trabecula.delivery.archive import archive_destination, open_archive
 from trabecula.delivery.destinations import StowDestination, read_destinations
 from trabecula.delivery.pacs.pull import PullLimits
 from trabecula.delivery.tasks import delivery_tasks, keeps_screening, utc_now
+from trabecula.record.retention import forget_resources
 from trabecula.service.follow_up import follow_up, result_sink
 from trabecula.service.screen_requests import PullWork
 from trabecula.work.content import ContentStore
@@ -48,4 +49,4 @@ def _pulls(archive: StowDestination, settings: Settings, database: Database, con
 
 def retention_rules() -> RetentionRules:
     """What the packages ask of retention: what was not delivered is kept."""
-    return RetentionRules(blockers=(keeps_screening(),))
+    return RetentionRules(blockers=(keeps_screening(),), forget=(forget_resources,))

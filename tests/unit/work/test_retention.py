@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.errors import ContentUnavailable
 from trabecula.patient import PatientContext
+from trabecula.record.schema import resource, resource_history
+from trabecula.service.wiring import retention_rules
 from trabecula.work import gc as retention
 from trabecula.work.content import FolderContent
 from trabecula.work.content_guard import collect_alone, hold, hold_all
@@ -150,6 +152,23 @@ async def test_results_go_when_a_time_is_set_for_them(archive: Archive) -> None:
     assert await archive.count(screening) == 1
     assert await archive.count(document) == 1
     assert await archive.kept_bytes() == {b"report 2"}
+
+
+async def test_the_resources_of_a_result_go_with_it(archive: Archive) -> None:
+    old, new = await archive.screening(31 * DAY), await archive.screening(29 * DAY)
+    row = {"type": "Observation", "version": 1, "last_updated": NOW, "content": {}}
+    async with archive.database.transaction() as connection:
+        for each in (old, new):
+            current = {**row, "id": each, "screening_id": each, "content_sha256": "0" * 64, "search_keys": []}
+            await connection.execute(insert(resource).values(current))
+            await connection.execute(insert(resource_history).values(**row, id=each, screening_id=each, deleted=False))
+    await archive.collect(replace(POLICY, result_s=30 * 86400.0), rules=retention_rules())
+    assert (
+        await archive.count(resource, resource.c.id == old)
+        == await archive.count(resource_history, resource_history.c.id == old)
+        == 0
+    )
+    assert await archive.count(resource) == await archive.count(resource_history) == 1
 
 
 async def test_bytes_that_two_screenings_share_stay_for_the_other(archive: Archive) -> None:
