@@ -25,8 +25,9 @@ from trabecula.second_reader.reading import SecondReading
 SCREENING_NAMESPACE: Final = uuid.UUID("7a1b0f5e-64d5-5d0c-9d3e-0c1f7a6c2f11")
 """Namespace of the UUIDv5 ids of screenings."""
 
+NOT_REVIEWED: Final = "Preliminary machine result, not reviewed by a person."
 LIMITS_OF_USE: Final = (
-    "Preliminary machine result, not reviewed by a person.",
+    NOT_REVIEWED,
     "Research use; not a medical device. It does not replace DXA or QCT.",
     "It cannot be used to rule out low bone mineral density.",
     "Volumetric density in mg/cm3 on the stated scale; it is not a DXA density, and WHO classes do not apply to it.",
@@ -133,6 +134,11 @@ def screening_id(identity: StudyIdentity | None, models: tuple[ModelUse, ...], c
     parts = [identity.study_instance_uid, identity.series_instance_uid, __version__, clinical_data_version]
     parts += [f"{model.name}:{model.sha256}" for model in models]
     return str(uuid.uuid5(SCREENING_NAMESPACE, "\n".join(parts)))
+
+
+def as_reviewed(report: ScreeningReport) -> ScreeningReport:
+    """The report without the remark that nobody has looked at it."""
+    return replace(report, limits_of_use=tuple(text for text in report.limits_of_use if text != NOT_REVIEWED))
 
 
 _T = TypeVar("_T")

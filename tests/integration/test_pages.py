@@ -151,6 +151,10 @@ class TestSignOff:
             answer = await send(client, page, f"{page}/review", decision="accept")
             assert answer.status_code == 200
             assert "accepted by Dr. Ada &lt;Example&gt;" in answer.text
+            shown = (await client.get(f"{page}/report?version=1")).text
+            assert "<strong>FINAL</strong> Made by a machine, reviewed and signed by Dr. Ada &lt;Example&gt;" in shown
+            assert "PRELIMINARY" not in shown
+            assert "data:image/" in shown
             again = await send(client, page, f"{page}/review", decision="accept")
             assert again.status_code == 409
         async with site.pages.database.transaction() as connection:
@@ -159,6 +163,7 @@ class TestSignOff:
         assert review.status is ReviewStatus.FINAL
         (report,) = [each for (kind, _), each in resources.items() if kind == "DiagnosticReport"]
         assert report["status"] == "final"
+        assert "not reviewed" not in report["conclusion"]
         assert report["resultsInterpreter"][0]["display"] == "Dr. Ada <Example>"
         assert {each["status"] for (kind, _), each in resources.items() if kind == "Observation"} == {"final"}
 
@@ -176,6 +181,12 @@ class TestSignOff:
             machine = (await client.get(f"{page}/report?version=0")).text
             assert "left out by the reviewer" in corrected
             assert "left out by the reviewer" not in machine
+            assert (
+                "<strong>FINAL</strong> Made by a machine, reviewed and signed by Dr. Ada &lt;Example&gt;" in corrected
+            )
+            assert "PRELIMINARY" not in corrected
+            assert "not reviewed by a person" not in corrected
+            assert "PRELIMINARY" in machine
 
     async def test_a_study_read_again_does_not_undo_a_signature(self, site: Site) -> None:
         screening_id = await site.add_result()

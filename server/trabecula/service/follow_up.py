@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from trabecula.assembly import as_reviewed
 from trabecula.config import Settings
 from trabecula.delivery.destinations import Destination, read_destinations
 from trabecula.delivery.sink import WHAT, delivery_sink, enqueue_everywhere
@@ -154,7 +155,10 @@ def _resources(result: SignedResult, site: FollowUp) -> list[Json]:
         organization=site.organization,
         reason=review.comment,
     )
-    return [made.json() for made in reviewed_resources(result.report, result.reports_before, signature, site.options)]
+    # The texts of a signed result do not say that nobody has looked at it; the versions before are read alike.
+    before = [as_reviewed(each) for each in result.reports_before]
+    made = reviewed_resources(as_reviewed(result.report), before, signature, site.options)
+    return [each.json() for each in made]
 
 
 async def _recall_after(connection: AsyncConnection, result: SignedResult, site: FollowUp) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from trabecula.outputs.page import words
 from trabecula.outputs.page.charts import COVERAGE, calibration_chart, density_chart, key_density
@@ -16,8 +18,40 @@ from trabecula.report import ReportStatus, Screening
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
-def to_html(screening: Screening) -> str:
+PRELIMINARY_BANNER: Final = Markup(
+    '<div class="banner"><strong>PRELIMINARY</strong> '
+    "Machine result, not reviewed by a physician. Not a diagnosis.</div>"
+)
+
+
+@dataclass(frozen=True)
+class ReviewNote:
+    """A person's last decision on the result, for the banner."""
+
+    status: str
+    """``final``, ``corrected`` or ``entered-in-error``."""
+    by: str
+    at: str
+
+    @property
+    def banner(self) -> Markup:
+        """Markup in place of the one for a preliminary result; the name is escaped."""
+        done = "Withdrawn" if self.status == "entered-in-error" else "Made by a machine, reviewed and signed"
+        return Markup('<div class="banner"><strong>{}</strong> {} by {}, {}.</div>').format(
+            self.status.upper(), done, self.by, self.at
+        )
+
+
+def with_review(html: str, review: ReviewNote) -> str:
+    """A page of :func:`to_html` with the banner of a person's decision."""
+    return html.replace(PRELIMINARY_BANNER, review.banner, 1)
+
+
+def to_html(screening: Screening, review: ReviewNote | None = None) -> str:
     """The report as one HTML page with styles and pictures inside.
+
+    Args:
+        review: the decision of the person who signed, when there is one.
 
     Shows no patient name or id; the study's UID and accession number tell a reader where it belongs.
     Every value of the report is escaped. The page holds no script and asks for nothing.
@@ -28,6 +62,7 @@ def to_html(screening: Screening) -> str:
         .get_template("page.html.j2")
         .render(
             report=report,
+            banner=PRELIMINARY_BANNER if review is None else review.banner,
             refused=report.status is ReportStatus.REFUSED,
             headline=words.headline(report.assessment),
             tone="refused" if report.assessment is None else report.assessment.category.value,

@@ -10,9 +10,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from trabecula.anatomy import Level
+from trabecula.assembly import as_reviewed
 from trabecula.bone.vertebra import DeformityKind
 from trabecula.errors import InvalidRequest
-from trabecula.outputs.page import to_html
+from trabecula.outputs.page import ReviewNote, to_html, with_review
 from trabecula.outputs.r4.filing import Filing
 from trabecula.outputs.report_json import from_json
 from trabecula.programme.corrections import MAX_SHIFT, MAX_TEXT, Corrections, FractureReading
@@ -45,6 +46,12 @@ class ResultView:
     @property
     def status(self) -> ReviewStatus:
         return self.reviews[-1].status if self.reviews else ReviewStatus.PRELIMINARY
+
+    @property
+    def note(self) -> ReviewNote:
+        """The last decision, of which there is one."""
+        last = self.reviews[-1]
+        return ReviewNote(last.status.value, last.reviewer.name, last.reviewed_at.strftime("%Y-%m-%d %H:%M UTC"))
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -85,8 +92,13 @@ async def show_report(request: Request, pages: Pages, session: Session) -> Respo
         view = await load(connection, pages, screening_id)
         ref = await read_document(connection, screening_id, DocumentKind.REPORT_HTML)
     await _note(request, pages, session, "R", view)
-    own = view.report == view.machine or request.query_params.get("version") == "0"
-    html = (await read_all(pages.content, ref)).decode() if own else to_html(Screening(view.report, Evidence((), None)))
+    stored = (await read_all(pages.content, ref)).decode()
+    if request.query_params.get("version") == "0" or not view.reviews:
+        html = stored
+    elif view.report == view.machine:
+        html = with_review(stored, view.note)
+    else:
+        html = to_html(Screening(as_reviewed(view.report), Evidence((), None)), view.note)
     headers = {
         "content-security-policy": REPORT_POLICY,
         "cache-control": NO_STORE,
