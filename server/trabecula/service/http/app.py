@@ -49,6 +49,8 @@ class HttpDependencies:
     check_room: CheckRoom = _room
     checks: dict[str, Check] = field(default_factory=dict)
     """What must answer beside the database for this instance to be ready."""
+    larger_bodies: tuple[tuple[str, int], ...] = ()
+    """Bytes a body may have below a path, where ``options.max_body_bytes`` is too little."""
     groups: Sequence[BaseRoute] = ()
     """Routes of others: CDS Hooks, pages."""
 
@@ -65,7 +67,7 @@ def build_app(dependencies: HttpDependencies) -> Starlette:
     door = Door(options, dependencies.verifier, tuple(dependencies.listeners))
     known = WellKnown(options, {"database": _database_answers(dependencies.database), **dependencies.checks})
     routes = [*known.routes(), *_fhir(dependencies, door), *dependencies.groups]
-    limits = Limits(options.max_body_bytes, options.timeout_s)
+    limits = Limits(options.max_body_bytes, options.timeout_s, dependencies.larger_bodies)
     middleware = [Middleware(Guard, limits=limits, tls=options.tls)]
     if options.cors_origins:
         middleware.insert(0, _cors(options))

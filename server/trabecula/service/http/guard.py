@@ -44,6 +44,11 @@ class Limits:
 
     body_bytes: int
     time_s: float
+    larger: tuple[tuple[str, int], ...] = ()
+    """Other limits for bodies below a path."""
+
+    def body_bytes_at(self, path: str) -> int:
+        return next((size for start, size in self.larger if path.startswith(start)), self.body_bytes)
 
 
 class Guard:
@@ -87,7 +92,7 @@ class Guard:
             raise RequestTimedOut from None
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        limit = self._limits.body_bytes
+        limit = self._limits.body_bytes_at(scope["path"])
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdecimal() or int(announced[:20]) > limit:
             raise RequestTooLarge(part="body", at_most_bytes=limit)

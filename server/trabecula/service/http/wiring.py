@@ -13,11 +13,13 @@ from starlette.routing import BaseRoute
 from trabecula.clinical import load_constants
 from trabecula.config import Settings, split_address
 from trabecula.errors import Draining
+from trabecula.imaging.limits import ImagingLimits
 from trabecula.outbound import guarded_client
 from trabecula.record.audit import keep_accesses
 from trabecula.service.admission import Admission
 from trabecula.service.auth.jwks import KeySource
 from trabecula.service.auth.tokens import TokenRules, TokenVerifier
+from trabecula.service.dimse.reception import Reception
 from trabecula.service.follow_up import follow_up
 from trabecula.service.http.access import Door
 from trabecula.service.http.app import HttpDependencies, build_app
@@ -28,6 +30,7 @@ from trabecula.service.http.pages import routes as page_routes
 from trabecula.service.http.pages.wiring import make_pages
 from trabecula.service.http.programme_api import ProgrammeApi
 from trabecula.service.http.serving import HttpServer, bound
+from trabecula.service.http.stow import STOW_PATH, Stow
 from trabecula.service.http.wellknown import Check
 from trabecula.service.screen_requests import ScreenRequests
 from trabecula.work.content import ContentStore
@@ -68,6 +71,8 @@ async def http_service(settings: Settings, around: Surroundings) -> AsyncIterato
         here = _here(settings, options, listening.getsockname()[1])
         listeners = (keep_accesses(around.database),)
         verifier = _verifier(settings, options, outbound)
+        door = Door(options, verifier, listeners)
+        stow = await _stow(settings, around, door, stack) if settings.stow_in else ()
         dependencies = HttpDependencies(
             options=options,
             database=around.database,
@@ -76,12 +81,24 @@ async def http_service(settings: Settings, around: Surroundings) -> AsyncIterato
             requests=ScreenRequests(around.database, around.store) if around.archive else None,
             check_room=_check_room(around.store, settings, around.accepting),
             checks={"accepting": around.accepting},
-            groups=_groups(settings, around, outbound, here, Door(options, verifier, listeners)),
+            larger_bodies=((STOW_PATH, settings.max_study_bytes),) if settings.stow_in else (),
+            groups=(*_groups(settings, around, outbound, here, door), *stow),
         )
         server = HttpServer(build_app(dependencies), listening, tls)
         await server.start()
         stack.push_async_callback(server.stop)
         yield server
+
+
+async def _stow(
+    settings: Settings, around: Surroundings, door: Door, stack: AsyncExitStack
+) -> tuple[BaseRoute, ...]:
+    """Studies by STOW-RS; those that are complete are accepted as long as the stack is open."""
+    reception = Reception(around.database, around.content, around.store, settings)
+    reception.start()
+    stack.push_async_callback(reception.close)
+    limits = ImagingLimits(max_header_bytes=settings.dimse_max_instance_bytes)
+    return tuple(Stow(reception, door, around.accepting, limits, settings.dimse_max_instance_bytes).routes())
 
 
 def _groups(
