@@ -22,8 +22,9 @@ STRICT: Final = ConfigDict(extra="forbid", frozen=True)
 MIB: Final = 1024 * 1024
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[int, Field(strict=True, gt=0)]
+Flag = Annotated[bool, Field(strict=True)]
+Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 AeTitle = Annotated[str, Field(pattern=r"^[!-\[\]-~](?:[ -\[\]-~]{0,14}[!-\[\]-~])?$")]
 """PS3.5 value representation AE: up to 16 printable characters without backslash."""
 ResourceType = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]{2,39}$")]
@@ -52,16 +53,16 @@ class Limits:
     """What one destination may be asked for, and how long it is waited for. Times in seconds."""
 
     __pydantic_config__ = STRICT
-    concurrency: Annotated[int, Field(gt=0, le=32)] = 2
+    concurrency: Annotated[int, Field(strict=True, gt=0, le=32)] = 2
     """Deliveries under way at the same time; 1 on the rungs where a server could make duplicates."""
     timeout_s: Seconds = 30.0
     """Longest time for one request, from its first byte to the answer's last."""
     attempt_timeout_s: Seconds = 300.0
     """Longest time for one attempt at a delivery."""
     max_response_bytes: Positive = 8 * MIB
-    max_transaction_entries: Annotated[int, Field(gt=0, le=500)] = 40
+    max_transaction_entries: Annotated[int, Field(strict=True, gt=0, le=500)] = 40
     """Entries in a transaction of PUTs."""
-    max_conditional_entries: Annotated[int, Field(gt=0, le=500)] = 8
+    max_conditional_entries: Annotated[int, Field(strict=True, gt=0, le=500)] = 8
     """Entries in a transaction of conditional creates."""
     first_delay_s: Seconds = 10.0
     """Upper end of the first delay; doubles with every failure."""
@@ -129,7 +130,7 @@ class Network:
     __pydantic_config__ = STRICT
     private_networks: tuple[str, ...] = ()
     """CIDR of private networks the host may lie in; public addresses always may."""
-    plain_http: bool = False
+    plain_http: Flag = False
     """Whether ``http:`` will do. Patient data then travel in the clear."""
     ca_file: Path | None = None
     """Certificate authorities to trust instead of the system's."""
@@ -147,7 +148,7 @@ class FhirDestination:
     send: tuple[What, ...] = (What.RESULTS, What.REFUSALS)
     leave_out: tuple[ResourceType, ...] = ()
     """Resource types that are not written there; others then name them by identifier."""
-    declare_profiles: bool = True
+    declare_profiles: Flag = True
     """Whether resources name their profiles; some servers refuse profiles that they do not know."""
     auth: Auth = NoAuth()
     network: Network = Network()
@@ -177,7 +178,7 @@ class DimseDestination:
     kind: Literal["dimse"]
     name: Name
     host: Annotated[str, Field(min_length=1, max_length=253)]
-    port: Annotated[int, Field(gt=0, lt=65536)]
+    port: Annotated[int, Field(strict=True, gt=0, lt=65536)]
     ae_title: AeTitle
     calling_ae_title: AeTitle = "TRABECULA"
     objects: Annotated[tuple[DicomObject, ...], Field(min_length=1)] = tuple(DicomObject)
