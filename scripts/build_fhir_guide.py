@@ -8,23 +8,23 @@ Snapshots are left out there: they are R4's own text again. ``npm ci`` in ``test
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from fhir_guide import EXAMPLES, GENERATED, GUIDE, as_text, generated_documents, run_sushi  # noqa: E402
+from fhir_guide import EXAMPLES, GENERATED, as_text, built_guide, generated_documents  # noqa: E402
+from fhir_page import PAGE, tables, with_tables  # noqa: E402
 from fhir_samples import examples  # noqa: E402
 
 
 def main() -> None:
     write(EXAMPLES, examples())
-    with tempfile.TemporaryDirectory() as made:
-        run_sushi(GUIDE, Path(made), snapshot=False)
-        documents = generated_documents(Path(made))
+    documents = generated_documents(built_guide())
     write(GENERATED, documents)
+    definitions = {each["id"]: each for each in documents.values() if each["resourceType"] == "StructureDefinition"}
+    PAGE.write_text(with_tables(PAGE.read_text("utf-8"), tables(definitions)), encoding="utf-8")
 
 
 def write(folder: Path, documents: dict[str, dict[str, Any]]) -> None:

@@ -50,25 +50,26 @@ def as_text(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def generated_documents(out: Path) -> dict[str, dict[str, Any]]:
-    """What SUSHI made in a folder, by file name, in a form that does not change from run to run."""
+def generated_documents(folder: Path) -> dict[str, dict[str, Any]]:
+    """What SUSHI made in a folder, by file name, without snapshots and in an order that stays."""
     found = {}
-    for path in sorted((out / "fsh-generated" / "resources").glob("*.json")):
+    for path in sorted(folder.glob("*.json")):
         document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        document.pop("snapshot", None)
         if document["resourceType"] == "ImplementationGuide":
             document["definition"]["resource"].sort(key=lambda each: str(each["reference"]["reference"]))
         found[path.name] = document
     return found
 
 
-def run_sushi(source: Path, out: Path, *, snapshot: bool = True) -> str:
-    """Build a guide offline; what SUSHI printed.
+def run_sushi(source: Path, out: Path) -> str:
+    """Build a guide offline, snapshots included; what SUSHI printed.
 
     Raises:
         AssertionError: if it ended with errors.
     """
     done = subprocess.run(
-        ["node", str(SUSHI), "build", *(["--snapshot"] if snapshot else []), "--out", str(out), str(source)],
+        ["node", str(SUSHI), "build", "--snapshot", "--out", str(out), str(source)],
         env={"PATH": os.environ["PATH"], "HOME": str(_package_home())},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
@@ -100,6 +101,6 @@ def _digest() -> str:
     """SHA-256 over the guide's sources and SUSHI's version."""
     digest = hashlib.sha256((SUSHI.parents[1] / "package.json").read_bytes())
     for path in sorted(GUIDE.rglob("*")):
-        if path.is_file():
+        if path.is_file() and GENERATED not in path.parents:
             digest.update(str(path.relative_to(GUIDE)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:32]

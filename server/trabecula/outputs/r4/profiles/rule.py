@@ -12,6 +12,7 @@ from trabecula.outputs.r4 import codes
 
 Json = dict[str, Any]
 
+_SYSTEM_NAMES: Final = {codes.LOINC: "LOINC", codes.SCT: "SNOMED CT"}
 _UUID_URN: Final = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -90,7 +91,7 @@ def concept(path: str, system: str, code: str) -> Rule:
     """A CodeableConcept at the path has this code."""
     return Rule(
         path,
-        f"{path} has {system.rsplit('/', 1)[-1]}#{code}",
+        f"{path} has {_SYSTEM_NAMES.get(system, system.rsplit('/', 1)[-1])}#{code}",
         lambda resource: any(has_code(each, system, code) for each in at(resource, path)),
     )
 
