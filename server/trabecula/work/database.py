@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
-from psycopg import ProgrammingError
+from procrastinate.exceptions import ConnectorException
+from psycopg import OperationalError, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
@@ -80,18 +81,26 @@ def translated_errors() -> Iterator[None]:
     except PoolTimeout as error:
         raise DatabaseUnavailable("every connection of the pool is in use") from error
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
-        if _is_lost(error, state):
-            raise DatabaseUnavailable(f"{type(error.orig).__name__} {state or ''}".strip()) from error
-        if state == "53100":
-            raise Overloaded("the database's disk is full", retry_after_s=DISK_FULL_RETRY_S) from error
+        _raise_translated(error, error.orig, error.connection_invalidated)
+        raise
+    except ConnectorException as error:  # the queue's own, around the driver's
+        _raise_translated(error, error.__cause__, False)
         raise
 
 
-def _is_lost(error: DBAPIError, state: str | None) -> bool:
-    """Classes 08 (connection), 57P (shutdown, not yet up) and 53300 (too many connections); PostgreSQL, appendix A."""
+def _raise_translated(error: Exception, driver: BaseException | None, invalidated: bool) -> None:
+    state = getattr(driver, "sqlstate", None)
+    if invalidated or _is_lost(driver, state):
+        raise DatabaseUnavailable(f"{type(driver).__name__} {state or ''}".strip()) from error
+    if state == "53100":
+        raise Overloaded("the database's disk is full", retry_after_s=DISK_FULL_RETRY_S) from error
+
+
+def _is_lost(driver: BaseException | None, state: str | None) -> bool:
+    """Classes 08 (connection), 57P (shutdown, not yet up) and 53300 (too many connections); PostgreSQL, appendix A.
+    An error of the connection itself has no state."""
     if state is None:
-        return error.connection_invalidated or type(error.orig).__name__ in {"OperationalError", "ConnectionTimeout"}
+        return isinstance(driver, OperationalError)
     return state.startswith(("08", "57P")) or state == "53300"
 
 

@@ -14,6 +14,7 @@ from trabecula.errors import ConfigurationError, DatabaseTooOld, DatabaseUnavail
 from trabecula.work import database as module
 from trabecula.work.database import Database, open_database, url_parameters
 from trabecula.work.migrate import current_revision, downgrade, head, is_current, revisions
+from trabecula.work.queue import defer
 
 
 async def test_a_fresh_database_is_at_the_programs_revision(database: Database) -> None:
@@ -83,6 +84,19 @@ async def test_a_connection_lost_on_the_way_is_told_and_the_next_one_works(
         await lose()
     async with database.transaction() as connection:
         await connection.execute(text("SELECT 1"))
+
+
+async def test_a_connection_lost_while_a_job_is_enqueued_is_told(
+    database: Database, database_server: DatabaseServer
+) -> None:
+    async def lose() -> None:
+        async with database.transaction() as connection:
+            pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+            database_server.execute(f"SELECT pg_terminate_backend({pid})")
+            await defer(connection, "test.nothing", {})
+
+    with pytest.raises(DatabaseUnavailable):
+        await lose()
 
 
 async def test_a_pool_that_is_used_up_is_told(database_settings: Settings) -> None:
