@@ -12,7 +12,7 @@ Description: "Fetches a CT study over DICOMweb and screens it. The same study re
 * experimental = false
 * date = "2026-11-22"
 * publisher = "The Trabecula project"
-* description = "Fetches a CT study over DICOMweb and screens it. With Prefer: respond-async, or when the result does not come in time, the answer is 202 with the address of a Task to ask again. A study that cannot be read is a result as well: a Bundle with coded reasons. The same study read by the same release gives the same resources."
+* description = "Fetches a CT study over DICOMweb and screens it. With Prefer: respond-async, or when the result does not come in time, the answer is 202 with an address to ask again (Content-Location). A study that cannot be read is a result as well: a Bundle with coded reasons. The same study read by the same release gives the same resources."
 * affectsState = true
 * code = #screen-bone
 * resource = #ImagingStudy
@@ -36,5 +36,5 @@ Description: "Fetches a CT study over DICOMweb and screens it. The same study re
 * parameter[=].use = #out
 * parameter[=].min = 1
 * parameter[=].max = "1"
-* parameter[=].documentation = "A Bundle of type collection with the resources of the result; or the Task that stands for the screening while it runs."
-* parameter[=].type = #Resource
+* parameter[=].documentation = "A Bundle of type collection with the resources of the result, the DiagnosticReport first."
+* parameter[=].type = #Bundle
