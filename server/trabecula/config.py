@@ -143,8 +143,8 @@ class Settings:
     destinations_file: Path | None = None
     """Where results go, EHRs and PACS (TOML; docs/delivery.md); None delivers nothing."""
     dicom_results: Literal["auto", "on", "off"] = "auto"
-    """Whether results are written as DICOM objects as well; ``auto`` does so when studies come by DIMSE or STOW-RS, or a
-    destination is a PACS."""
+    """Whether results are written as DICOM objects as well; ``auto`` does so when studies come by DIMSE or STOW-RS, or
+    a destination is a PACS."""
     dicomweb_archive: str | None = None
     """Name of the ``stow`` destination whose archive ``$screen-bone`` pulls studies from; None offers no such thing."""
     stow_in: bool = False
