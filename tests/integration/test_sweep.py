@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from trabecula.errors import WorkerLost
 from trabecula.patient import PatientContext
 from trabecula.work.database import Database
 from trabecula.work.queue import defer, withdraw
@@ -127,6 +129,58 @@ async def test_a_jump_of_the_database_s_clock_rescues_nobody(bench: Bench) -> No
         await bench.beat(worker)
         await bench.rounds(5.0)
     assert await bench.state(screening_id) is State.RUNNING
+
+
+async def test_a_sweep_that_comes_late_does_not_take_the_next_attempt(bench: Bench) -> None:
+    """Two sweeps saw the same dead worker; the first one's rescue is worked on already when the second one acts."""
+    screening_id = await bench.accept()
+    await bench.fetch(await bench.worker())
+    await bench.store.claim(screening_id)
+    late = Sweep(bench.database, bench.store, 20.0, now=bench.clock)
+    await bench.rounds()
+    await late.round()
+    give_back = bench.store.give_back
+
+    async def after_the_other(*arguments: Any) -> object:
+        bench.store.give_back = give_back  # type: ignore[method-assign]
+        await bench.sweep.round()
+        await bench.fetch(await bench.worker())
+        assert await bench.store.claim(screening_id) is not None
+        return await give_back(*arguments)
+
+    bench.store.give_back = after_the_other  # type: ignore[assignment, method-assign]
+    bench.clock.now_s += 21.0
+    await late.round()
+    record = await bench.store.get(screening_id)
+    assert (record.state, record.attempt) == (State.RUNNING, 2)
+
+
+async def test_a_worker_whose_clock_is_wrong_does_not_park_a_study(bench: Bench) -> None:
+    screening_id = await bench.accept()
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    store = ScreeningStore(bench.database, content=None, max_attempts=3, now=lambda: tomorrow)
+    for attempt in (1, 2):
+        await bench.fetch(await bench.worker())
+        await store.claim(screening_id)
+        await store.give_back(screening_id, attempt, WorkerLost())
+    ((waits_s,),) = await bench.sql(
+        "SELECT extract(epoch FROM scheduled_at - now()) FROM procrastinate_jobs WHERE status = 'todo'"
+    )
+    assert 0 < float(str(waits_s)) <= 10.0
+
+
+async def test_a_study_put_back_while_the_database_s_clock_was_ahead_does_not_wait_for_it(bench: Bench) -> None:
+    await bench.accept()
+    await bench.sql("UPDATE procrastinate_jobs SET scheduled_at = now() + interval '2 hours'")
+    await bench.rounds()
+    assert await bench.sql("SELECT scheduled_at <= now() FROM procrastinate_jobs") == [(True,)]
+
+
+async def test_a_study_that_waits_for_its_next_attempt_goes_on_waiting(bench: Bench) -> None:
+    await bench.accept()
+    await bench.sql("UPDATE procrastinate_jobs SET scheduled_at = now() + interval '60 seconds'")
+    await bench.rounds()
+    assert await bench.sql("SELECT scheduled_at <= now() FROM procrastinate_jobs") == [(False,)]
 
 
 async def test_a_dead_worker_is_found_though_its_last_heartbeat_lies_in_the_future(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import func, insert, select, text, update
@@ -58,6 +58,7 @@ BLAMELESS: Final = (SHUTDOWN, Overloaded.code, DatabaseUnavailable.code, Content
 NO_ROOM_DELAY_S: Final = 15.0
 RETRY_DELAYS_S: Final = (0.0, 10.0, 60.0)
 """What a study waits after its first, second ... attempt that was lost; the last one for all that follow."""
+LONGEST_DELAY_S: Final = max(NO_ROOM_DELAY_S, *RETRY_DELAYS_S)
 
 
 @dataclass(frozen=True)
@@ -316,7 +317,14 @@ class ScreeningStore:
         return changed
 
     async def _enqueue_after(self, connection: AsyncConnection, record: ScreeningRecord, delay_s: float) -> None:
-        await enqueue(connection, record, self._now() + timedelta(seconds=delay_s) if delay_s else None)
+        """By the clock of the database, which is the one that the queue compares with."""
+        at = None
+        if delay_s:
+            moment = await connection.execute(
+                text("SELECT now() + make_interval(secs => :delay_s)"), {"delay_s": delay_s}
+            )
+            at = moment.scalar_one()
+        await enqueue(connection, record, at)
 
     # What people ask for
 

@@ -18,20 +18,21 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from trabecula.errors import DatabaseUnavailable, NotFound, WorkerLost
+from trabecula.errors import DatabaseUnavailable, WorkerLost
 from trabecula.work import reading
 from trabecula.work.database import Database
 from trabecula.work.events import describe_fault
 from trabecula.work.queue import SCREEN_TASK
 from trabecula.work.states import State
-from trabecula.work.store import ScreeningStore, enqueue
+from trabecula.work.store import LONGEST_DELAY_S, ScreeningStore, enqueue
 
 MAX_RESCUES: Final = 10
 """A job of another kind that took so many workers with it is kept as failed."""
 
 _DOING: Final = text("""
-SELECT job.id, job.task_name, job.attempts, job.queueing_lock, job.worker_id, worker.last_heartbeat
+SELECT job.id, job.task_name, job.attempts, job.queueing_lock, job.worker_id, worker.last_heartbeat, screening.attempt
 FROM procrastinate_jobs job LEFT JOIN procrastinate_workers worker ON worker.id = job.worker_id
+LEFT JOIN screening ON CAST(screening.id AS text) = job.queueing_lock AND screening.state = 'running'
 WHERE job.status = 'doing'
 """)
 _WITHOUT_JOB: Final = text("""
@@ -44,6 +45,11 @@ _WITHOUT_SCREENING: Final = text("""
 DELETE FROM procrastinate_jobs job WHERE job.task_name = :task AND job.status = 'todo' AND NOT EXISTS (
     SELECT 1 FROM screening WHERE CAST(screening.id AS text) = job.queueing_lock AND state IN ('queued', 'running'))
 """)
+_TOO_FAR: Final = text("""
+UPDATE procrastinate_jobs SET scheduled_at = now()
+WHERE task_name = :task AND status = 'todo' AND scheduled_at > now() + make_interval(secs => :longest_s)
+""")
+"""The database's clock was ahead when the study was put back; it does not wait for hours because of that."""
 _DROP: Final = text("DELETE FROM procrastinate_jobs WHERE id = :id AND status = 'doing'")
 _AGAIN: Final = text("SELECT procrastinate_retry_job_v2(:id, now(), NULL, NULL, NULL)")
 _FAILED: Final = text("SELECT procrastinate_finish_job_v1(:id, 'failed', false)")
@@ -63,6 +69,9 @@ class _Doing:
     screening_id: str
     worker_id: int | None
     heartbeat: datetime | None
+    attempt: int | None
+    """Of its screening, seen at the same moment; None unless that was running. What was rescued by another sweep
+    since, and is worked on again, has a higher one and is left alone."""
 
 
 class StandingStill:
@@ -131,6 +140,7 @@ class Sweep:
             rows = (await connection.execute(_DOING)).all()
             without_job = (await connection.execute(_WITHOUT_JOB)).all()
             await connection.execute(_WITHOUT_SCREENING, {"task": SCREEN_TASK})
+            await connection.execute(_TOO_FAR, {"task": SCREEN_TASK, "longest_s": 2 * LONGEST_DELAY_S})
             beats = (await connection.execute(text("SELECT id, last_heartbeat FROM procrastinate_workers"))).all()
         doing = [_Doing(*row) for row in rows]
         things: set[Hashable] = {("worker", row.id) for row in beats}
@@ -163,18 +173,10 @@ class Sweep:
                 await connection.execute(again, {"id": job.job_id})
             return
         log.warning("screening rescued", screening_id=job.screening_id)
-        if not held_elsewhere:
-            await self._give_back(job.screening_id)
+        if not held_elsewhere and job.attempt is not None:
+            await self._store.give_back(job.screening_id, job.attempt, WorkerLost())
         async with self._database.transaction() as connection:
             await connection.execute(_DROP, {"id": job.job_id})
-
-    async def _give_back(self, screening_id: str) -> None:
-        try:
-            record = await self._store.get(screening_id)
-        except NotFound:
-            return
-        if record.state is State.RUNNING:
-            await self._store.give_back(screening_id, record.attempt, WorkerLost())
 
     async def _reopen(self, screening_id: str, state: State, attempt: int) -> None:
         """An open screening that no job stands for, seen in two rounds."""
