@@ -8,6 +8,7 @@ from datetime import date, datetime
 from typing import Final, Protocol
 
 from trabecula.assessment.assessment import Category
+from trabecula.hooks.connections import each_by_itself
 from trabecula.outputs.r4.conclusions import DXA_ACTION
 from trabecula.record.results import StoredResult as RecordedResult
 from trabecula.record.results import results_for_patient
@@ -90,11 +91,12 @@ class ResultSource(Protocol):
 
 def results_in(database: Database) -> ResultSource:
     """The record as a source."""
+    connect = each_by_itself(database)
 
     async def find(identifiers: frozenset[PatientIdentifier]) -> Sequence[StoredResult]:
         if not identifiers:
             return ()
-        async with database.transaction() as connection:
+        async with connect() as connection:
             pairs = [(each.system, each.value) for each in identifiers]
             return tuple(map(from_record, await results_for_patient(connection, pairs)))
 
