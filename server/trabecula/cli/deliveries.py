@@ -217,7 +217,10 @@ def _print_rows(rows: list[DeliveryRow]) -> None:
 
     from trabecula.cli.terminal import console
 
-    table = Table("delivery", "to", "what", "state", "tries", "made", "next or end", "why")
+    table = Table()
+    table.add_column("delivery", no_wrap=True, min_width=36)
+    for name in ("to", "what", "state", "tries", "made", "next or end", "why"):
+        table.add_column(name)
     for row in rows:
         at = row.ended_at or (row.due_at if row.state is DeliveryState.PENDING else None)
         why = " ".join(str(each) for each in (row.reason or row.way or "", row.status or "") if each)
