@@ -58,20 +58,24 @@ AccessListener = Callable[[Access], Awaitable[None]]
 """Told of each access before its answer goes out; when it fails, so does the access."""
 
 
-def keep_accesses(database: Database) -> AccessListener:
-    """A listener that writes each access into the record."""
+def keep_accesses(database: Database, base_url: str = FhirOptions.base_url) -> AccessListener:
+    """A listener that writes each access into the record.
+
+    Args:
+        base_url: canonical base below which the event's profile lies.
+    """
 
     async def keep(access: Access) -> None:
         async with database.transaction() as connection:
-            await append(connection, access)
+            await append(connection, access, base_url)
 
     return keep
 
 
-async def append(connection: AsyncConnection, access: Access) -> str:
+async def append(connection: AsyncConnection, access: Access, base_url: str = FhirOptions.base_url) -> str:
     """Write one AuditEvent; gives its id."""
     access = _storable(access)
-    event = to_audit_event(access)
+    event = to_audit_event(access, base_url)
     found = _found_by(event, access)
     start, end = found.period or (None, None)
     await connection.execute(
