@@ -60,7 +60,7 @@ async def test_what_is_negotiated_is_what_the_page_says(page: str, database: Dat
         association.release()
 
     pairs = [(str(uid), "1.2.840.10008.1.2") for uid in proposed]
-    storage = [uid XX]
+    storage = [row[1] for row in table(page, "SOP class | UID | transfer syntaxes")]
     pairs += [(uid, str(syntax)) for uid in storage for syntax in ALL_TRANSFER_SYNTAXES]
     store = ScreeningStore(database, content=content)
     async with dimse_service(settings, database, content, store) as door:
