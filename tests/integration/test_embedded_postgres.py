@@ -72,6 +72,7 @@ async def answers(database: Database) -> bool:
 
 
 async def test_nobody_else_gets_in(settings: Settings) -> None:
+    settings.state_dir.mkdir(mode=0o755)
     async with open_database(settings) as database:
         parameters = dict(database.parameters)
         server = embedded_server(settings)
@@ -84,6 +85,7 @@ async def test_nobody_else_gets_in(settings: Settings) -> None:
         assert {line.split()[-1] for line in rules} == {"scram-sha-256"}
         assert stat.S_IMODE(server.password_file.stat().st_mode) == 0o600
         assert stat.S_IMODE(server.socket.stat().st_mode) == 0o700
+        assert settings.state_dir.stat().st_mode & 0o067 == 0
         assert stat.S_IMODE(server.data.stat().st_mode) == 0o700
         assert server.password_file.read_text().strip().split(":")[-1] not in repr(database)
 

@@ -28,7 +28,7 @@ from trabecula.errors import (
     SchemaOutdated,
 )
 from trabecula.work import embedded
-from trabecula.work.disk import DISK_FULL_RETRY_S
+from trabecula.work.disk import DISK_FULL_RETRY_S, make_private
 from trabecula.work.embedded import EmbeddedServer
 from trabecula.work.migrate import current_revision, head, is_current, upgrade
 
@@ -152,6 +152,7 @@ async def _parameters(settings: Settings, stack: AsyncExitStack) -> dict[str, st
     timeout = {"connect_timeout": str(max(2, round(settings.database_timeout_s)))}
     if settings.database_url is not None:
         return {**_CONNECTION, **timeout, **url_parameters(settings)}
+    await asyncio.to_thread(make_private, settings.state_dir)
     server = embedded_server(settings)
     use = embedded.use(server)
     await asyncio.to_thread(use.__enter__)

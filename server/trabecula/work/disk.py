@@ -14,6 +14,7 @@ from trabecula.errors import Overloaded
 
 DISK_FULL_RETRY_S: Final = 60.0
 """What a client is asked to wait when there is no room; operators or ``trabecula gc`` make some."""
+_OPEN_TO_OTHERS: Final = 0o067
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -24,6 +25,14 @@ def flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and let nobody else in. The right to pass through, which an access list may give to the user
+    that PostgreSQL runs as, shows as the group's and stays."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & _OPEN_TO_OTHERS:
+        folder.chmod(0o700)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from trabecula.config import Settings
 from trabecula.work.content import ContentStore, FolderContent
+from trabecula.work.disk import make_private
 from trabecula.work.object_content import ObjectContent, read_options
 
 CONTENT_FOLDER = "content"
@@ -22,6 +23,7 @@ async def open_content(settings: Settings) -> AsyncIterator[ContentStore]:
     Raises:
         ConfigurationError: if the URL or the options cannot be used.
     """
+    await asyncio.to_thread(make_private, settings.state_dir)
     content: FolderContent | ObjectContent
     if settings.content_url is None:
         content = FolderContent(settings.state_dir / CONTENT_FOLDER)
