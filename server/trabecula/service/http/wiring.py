@@ -69,7 +69,7 @@ async def http_service(settings: Settings, around: Surroundings) -> AsyncIterato
         listening = bound(settings.http_listen)
         stack.callback(listening.close)
         here = _here(settings, options, listening.getsockname()[1])
-        listeners = (keep_accesses(around.database),)
+        listeners = (keep_accesses(around.database, options.canonical_base),)
         verifier = _verifier(settings, options, outbound)
         door = Door(options, verifier, listeners)
         stow = await _stow(settings, around, door, stack) if settings.stow_in else ()
