@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fhir_samples
 import pytest
 import report_samples as samples
 from hypothesis import given, settings
@@ -404,3 +405,84 @@ def test_published_code_systems_hold_exactly_the_codes_in_use(repository: Path) 
     assert published(repository, ProjectSystem.NOTICE) == {}
     files = {path.stem for path in (repository / "fhir" / "codesystems").glob("*.json")}
     assert files == {system.value for system in ProjectSystem}
+
+
+# origin, cards, issues
+
+CARD = fhir_samples.CARDS[0]
+
+
+def test_the_device_names_its_kinds_and_the_cards_of_the_models_that_had_a_part() -> None:
+    other = replace(CARD, name="another", model_sha256="e" * 64)
+    options = FhirOptions(model_cards=(CARD, other))
+    report = samples.reported()
+    (card,) = resources(report, "DocumentReference", options)
+    assert card["description"] == f"Model card of {CARD.name} {CARD.version}"
+    assert base64.b64decode(card["content"][0]["attachment"]["data"]) == CARD.markdown
+    device = one(report, "Device", options)
+    kinds = [
+        each["valueCodeableConcept"]["coding"][0]["code"]
+        for each in device["extension"]
+        if "valueCodeableConcept" in each
+    ]
+    assert kinds == [
+        "Deep-Learning-Models",
+        "Deterministic-AI",
+        "Medical-Image-Analysis",
+        "AI-for-Medical-Imaging-Data",
+    ]
+    assert [each["valueReference"]["reference"] for each in device["extension"] if "valueReference" in each] == [
+        url(card)
+    ]
+    entities = one(report, "Provenance", options)["entity"]
+    assert {"role": "derivation", "what": {"reference": url(card), "type": "DocumentReference"}} in entities
+
+
+def test_a_card_too_large_to_travel_goes_by_its_address_or_not_at_all() -> None:
+    large = replace(CARD, markdown=b"x" * 800_000)
+    assert resources(samples.reported(), "DocumentReference", FhirOptions(model_cards=(large,))) == []
+    linked = replace(large, url="https://trabecula.example/cards/coarse")
+    (card,) = resources(samples.reported(), "DocumentReference", FhirOptions(model_cards=(linked,)))
+    attachment = card["content"][0]["attachment"]
+    assert (attachment["url"], attachment["size"], "data" in attachment) == (linked.url, 800_000, False)
+
+
+def test_a_whole_column_stays_within_fifty_entries_and_cards_give_way() -> None:
+    report = samples.reported()
+    column = tuple(replace(report.vertebrae[0], level=level) for level in Level)
+    options = FhirOptions(model_cards=fhir_samples.CARDS)
+    whole = replace(report, vertebrae=column)
+    assert len(to_bundle(whole, options)["entry"]) <= 50
+    assert len(resources(whole, "DocumentReference", options)) == len(fhir_samples.CARDS)
+    readers = tuple(replace(report.second_readings[0], model_name=f"reader-{number}") for number in range(14))
+    crowded = replace(whole, second_readings=readers)
+    assert len(to_bundle(crowded, options)["entry"]) <= 50
+    assert resources(crowded, "DocumentReference", options) == []
+    assert "valueReference" not in json.dumps(one(crowded, "Device", options))
+
+
+def test_a_suspected_fracture_is_an_issue_and_a_severe_one_a_graver_one() -> None:
+    issue = one(samples.reported(), "DetectedIssue")
+    assert (issue["severity"], issue["code"]["coding"][0]["code"]) == ("moderate", "vcf-suspected")
+    (evidence,) = issue["evidence"][0]["detail"]
+    assert evidence["reference"] == url(observation(samples.reported(), Metric.VBMD, Level.L2))
+    assert "fracture" in issue["detail"]
+    grave = one(fhir_samples.severe(), "DetectedIssue")
+    assert (grave["severity"], grave["code"]["coding"][0]["code"]) == ("high", "severe-range-suspected")
+    assert resources(samples.not_classified(), "DetectedIssue") == []
+    whole = replace(samples.reported(), vertebrae=samples.reported().vertebrae[:3])
+    assert resources(whole, "DetectedIssue") == [], "no vertebra, no evidence, no issue"
+
+
+def test_a_pdf_travels_beside_the_page() -> None:
+    options = FhirOptions(page_html=b"<p>", page_pdf=b"%PDF", pdf_url="https://site.example/report.pdf")
+    forms = one(samples.reported(), "DiagnosticReport", options)["presentedForm"]
+    assert [form["contentType"] for form in forms] == ["text/html", "application/pdf"]
+    assert base64.b64decode(forms[1]["data"]) == b"%PDF"
+
+
+def test_another_base_is_the_base_of_profiles_codes_and_addresses() -> None:
+    text = json.dumps(to_bundle(samples.reported(), FhirOptions(base_url="https://site.example/r4/")))
+    assert BASE not in text
+    assert "https://site.example/r4/StructureDefinition/bone-diagnostic-report" in text
+    assert "https://site.example/r4/CodeSystem/ct-bone-metrics" in text
