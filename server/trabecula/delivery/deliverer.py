@@ -140,6 +140,9 @@ class Deliverer:
         try:
             async with asyncio.timeout(way.destination.limits.attempt_timeout_s):
                 result: Sent | Setback = await way.send(parcel)
+        except asyncio.CancelledError:  # the process stops; another one need not wait for the lease to end
+            await asyncio.shield(self._put_back(parcel))
+            raise
         except Setback as setback:
             result = setback
         except TimeoutError:
@@ -150,6 +153,10 @@ class Deliverer:
             structlog.get_logger().error("delivery fault", delivery_id=parcel.delivery_id, fault=describe_fault(error))
             result = Setback(Verdict.PARK, "unforeseen")
         await self._end(way, parcel, result, asyncio.get_running_loop().time() - started)
+
+    async def _put_back(self, parcel: Parcel) -> None:
+        async with self.database.transaction() as connection:
+            await outbox.finish(connection, parcel, Ending(DeliveryStep.DEFER, "stopped"), self.clock())
 
     async def _end(self, way: Way, parcel: Parcel, result: Sent | Setback, seconds: float) -> None:
         name, limits, now = way.destination.name, way.destination.limits, self.clock()

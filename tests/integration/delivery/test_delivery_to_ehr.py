@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from dataclasses import replace
@@ -244,6 +245,24 @@ async def test_a_newer_version_waits_for_the_older_and_takes_over_what_it_could_
     assert await out.until_still() == 1
     assert (await out.rows())[1].state is DeliveryState.DELIVERED
     assert second.delivery_id == newer
+    assert differences(small.bundle, small.server) == []
+
+
+async def test_a_process_that_is_stopped_puts_back_what_it_was_sending(
+    small: Case, database: Database, content: FolderContent
+) -> None:
+    out = outlet(database, content, destination(small.ehr.url))
+    await out.enqueue(small.bundle, small.chain)
+    small.ehr.strike(Fault.COMMIT_HANG)
+    task = asyncio.create_task(out.deliverer.drain("ehr"))
+    while not small.ehr.committed:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (row,) = await out.rows()
+    assert (row.state, row.reason, row.lease_until) == (DeliveryState.PENDING, "stopped", None)
+    assert await out.until_still() == 1
     assert differences(small.bundle, small.server) == []
 
 
