@@ -10,6 +10,7 @@ from trabecula.cli import (
     demo,
     destinations,
     gc,
+    hooks,
     jobs,
     keys,
     models,
@@ -46,6 +47,7 @@ app.add_typer(users.app, name="users")
 app.add_typer(destinations.app, name="destinations")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(hooks.app, name="hooks")
 app.add_typer(database.app, name="db")
 app.command("gc", epilog=gc.EPILOG)(gc.gc)
 app.command("demo")(demo.demo)

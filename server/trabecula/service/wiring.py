@@ -13,6 +13,7 @@ from trabecula.delivery.archive import archive_destination, open_archive
 from trabecula.delivery.destinations import StowDestination, read_destinations
 from trabecula.delivery.pacs.pull import PullLimits
 from trabecula.delivery.tasks import delivery_tasks, keeps_screening, utc_now
+from trabecula.hooks.upkeep import sweep_task
 from trabecula.record.retention import forget_resources
 from trabecula.service.follow_up import follow_up, result_sink
 from trabecula.service.screen_requests import PullWork
@@ -36,6 +37,7 @@ def queue_tasks(settings: Settings, database: Database, content: ContentStore) -
     return (
         *delivery_tasks(destinations, database, content, settings.client_keys_dir),
         *([] if archive is None else [_pulls(archive, settings, database, content)]),
+        sweep_task(database, settings.cds_card_retention_s),
         collection_task(database, content, policy_of(settings), retention_rules()),
     )
 
