@@ -132,6 +132,21 @@ async def test_processes_share_it_and_the_last_one_stops_it(settings: Settings) 
     assert not embedded_server(settings).running()
 
 
+async def test_another_container_with_the_same_folder_is_refused_while_one_uses_it(settings: Settings) -> None:
+    other = another_process(settings)
+    pid = postmaster(settings)
+    place = embedded_server(settings).folder / "place"
+    place.write_text("another container")
+    with pytest.raises(DatabaseStartFailed) as caught:
+        async with open_database(settings):
+            pass
+    assert caught.value.fields["reason"] == "in-use-elsewhere"
+    assert postmaster(settings) == pid
+    other.communicate("\n", timeout=20)
+    async with open_database(settings) as database:  # it is nobody's any more: a pod that was moved
+        assert await answers(database)
+
+
 async def test_after_a_kill_it_goes_on_and_the_next_start_joins_it(settings: Settings) -> None:
     other = another_process(settings)
     pid = postmaster(settings)

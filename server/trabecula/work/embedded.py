@@ -17,6 +17,7 @@ import os
 import pwd
 import secrets
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
@@ -127,13 +128,19 @@ def use(server: EmbeddedServer) -> Iterator[EmbeddedServer]:
     """Start the server or attach to it for the time of the block; the last user to leave stops it.
 
     Raises:
-        DatabaseStartFailed: if it cannot be started; the reason is in the server's log.
+        DatabaseStartFailed: if it cannot be started (the reason is in the server's log), or another machine or
+            container uses the folder.
     """
     server.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     users = os.open(server.folder / "users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         with _alone(server):
+            others = not _only_user(users)
             fcntl.flock(users, fcntl.LOCK_SH)
+            if others and _place_of(server) not in (None, _place()):
+                raise DatabaseStartFailed(
+                    "another machine or container uses this state folder", reason="in-use-elsewhere"
+                )
             start(server)
         yield server
     finally:
@@ -171,6 +178,7 @@ def start(server: EmbeddedServer) -> None:
     if server.running():
         return
     _write_settings(server, owner)
+    _write_private(server.folder / "place", _place(), None)
     log = server.folder / "start.log"
     _run(
         server,
@@ -215,6 +223,23 @@ def _alone(server: EmbeddedServer) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _place() -> str:
+    """Where process numbers mean what they mean here: this start of this kernel, this container."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _place_of(server: EmbeddedServer) -> str | None:
+    """Where the server was started last. Two servers on one cluster would ruin it, and neither PostgreSQL nor we can
+    see processes of another machine or container; the locks on files are seen, where the file system has them."""
+    try:
+        return (server.folder / "place").read_text()
+    except FileNotFoundError:
+        return None
 
 
 def _only_user(users: int) -> bool:

@@ -6,6 +6,7 @@ needs it, so a database may be ahead of the program, never behind.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ def alembic_config(connection: Connection | None = None) -> Config:
     return config
 
 
+@cache
 def head() -> str:
     """The newest revision that this program knows."""
     revision = ScriptDirectory.from_config(alembic_config()).get_current_head()
@@ -36,6 +38,7 @@ def head() -> str:
     return revision
 
 
+@cache
 def revisions() -> tuple[str, ...]:
     """All revisions, oldest first."""
     walked = ScriptDirectory.from_config(alembic_config()).walk_revisions()
