@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, cast, false, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, cast, false, func, literal, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Uuid
@@ -20,6 +20,9 @@ from trabecula.record.store import Identity, Stored, stored_columns, stored_of
 
 COUNTED_UP_TO: Final = 1000
 """A total is exact up to here, and left out beyond (R4 lets a server leave it out)."""
+
+
+_MOMENT: Final = timedelta(milliseconds=1)
 
 
 class Prefix(StrEnum):
@@ -101,21 +104,44 @@ class Page:
 
 async def search(connection: AsyncConnection, criteria: Criteria) -> Page:
     """One page of what fits."""
-    table = _table(criteria.type)
-    column = table.c[criteria.sort.by.value]
-    query = stored_columns(table).add_columns(table.c.seq, column.label("sort_value"))
-    query = _where(query, table, criteria)
-    if criteria.after is not None:
-        query = query.where(_beyond(column, table.c.seq, criteria.after, criteria.sort.descending))
-    order = (
-        (column.desc().nulls_last(), table.c.seq.desc())
-        if criteria.sort.descending
-        else (column.asc().nulls_first(), table.c.seq.asc())
-    )
-    rows = (await connection.execute(query.order_by(*order).limit(criteria.count + 1))).all()
+    rows: list[Row[Any]] = []
+    for dated in _parts(criteria):
+        query = _part(criteria, dated).limit(criteria.count + 1 - len(rows))
+        rows += (await connection.execute(query)).all()
+        if len(rows) > criteria.count:
+            break
     page = rows[: criteria.count]
     last = page[-1] if len(rows) > criteria.count and page else None
     return Page(tuple(stored_of(row) for row in page), None if last is None else Position(last.sort_value, last.seq))
+
+
+def _parts(criteria: Criteria) -> tuple[bool, ...]:
+    """What is read in turn: rows with a sort value and rows without, these last in falling order.
+
+    Two queries, because one with OR over both cannot walk the index from a position on.
+    """
+    if criteria.sort.by is SortBy.LAST_UPDATED:
+        return (True,)
+    order = (True, False) if criteria.sort.descending else (False, True)
+    begun = criteria.after is not None and criteria.after.value is not None
+    # Beyond the first part when the position lies in the second.
+    return order[1:] if criteria.after is not None and begun is not order[0] else order
+
+
+def _part(criteria: Criteria, dated: bool) -> Select[Any]:
+    table = _table(criteria.type)
+    column, seq = table.c[criteria.sort.by.value], table.c.seq
+    query = _where(stored_columns(table).add_columns(seq, column.label("sort_value")), table, criteria)
+    if criteria.sort.by is SortBy.DATE:
+        query = query.where(column.is_not(None) if dated else column.is_(None))
+    after, falling = criteria.after, criteria.sort.descending
+    if after is not None and (after.value is not None) is dated:
+        here, position = (tuple_(column, seq), (after.value, after.seq)) if dated else (seq, after.seq)
+        query = query.where(here < position if falling else here > position)
+    by_date = criteria.sort.by is SortBy.DATE
+    if falling:  # as the indexes are ordered
+        return query.order_by(column.desc().nulls_last() if by_date else column.desc(), seq.desc())
+    return query.order_by(column.asc().nulls_first() if by_date else column.asc(), seq.asc())
 
 
 async def total(connection: AsyncConnection, criteria: Criteria, *, up_to: int | None = COUNTED_UP_TO) -> int | None:
@@ -191,31 +217,35 @@ def _array(keys: Collection[UUID]) -> ColumnElement[Any]:
 
 def _fits(table: Any, bound: DateBound, last_updated: bool) -> ColumnElement[bool]:
     """R4's comparison of the resource's period [start, end) with the one asked for [low, high)."""
-    start: ColumnElement[datetime] = table.c.last_updated if last_updated else table.c.date_from
-    # A moment is kept to the millisecond, and lasts as long.
-    end: ColumnElement[datetime] = table.c.last_updated + timedelta(milliseconds=1) if last_updated else table.c.date_to
     low, high = bound.period
-    within = and_(start >= low, end <= high)
+    start: ColumnElement[datetime] = table.c.last_updated if last_updated else table.c.date_from
+    end: ColumnElement[datetime] = table.c.last_updated if last_updated else table.c.date_to
+    if last_updated:
+        # A moment lasts a millisecond; taken off the constants, so that the index can be used.
+        low_end, high_end = _shifted(low, -_MOMENT), _shifted(high, -_MOMENT)
+    else:
+        low_end, high_end = low, high
+    within = and_(start >= low, end <= high_end)
     match bound.prefix:
         case Prefix.EQ:
             return within
         case Prefix.NE:
-            return or_(start < low, end > high)
+            return or_(start < low, end > high_end)
         case Prefix.GT:
-            return end > high
+            return end > high_end
         case Prefix.LT:
             return start < low
         case Prefix.GE:
-            return or_(end > high, within)
+            return or_(end > high_end, within)
         case Prefix.LE:
             return or_(start < low, within)
         case Prefix.SA:
             return start >= high
         case Prefix.EB:
-            return end <= low
+            return end <= low_end
         case Prefix.AP:
             slack = abs(datetime.now(UTC) - low) / 10
-            return and_(start < _shifted(high, slack), end > _shifted(low, -slack))
+            return and_(start < _shifted(high, slack), end > _shifted(low_end, -slack))
 
 
 def _shifted(moment: datetime, by: timedelta) -> datetime:
@@ -223,14 +253,3 @@ def _shifted(moment: datetime, by: timedelta) -> datetime:
         return moment + by
     except OverflowError:
         return moment
-
-
-def _beyond(column: Any, seq: Any, after: Position, descending: bool) -> ColumnElement[bool]:
-    """Rows after a position; rows without a value come last in falling order and first in rising order."""
-    if after.value is None:
-        if descending:
-            return and_(column.is_(None), seq < after.seq)
-        return or_(column.is_not(None), and_(column.is_(None), seq > after.seq))
-    if descending:
-        return or_(column < after.value, and_(column == after.value, seq < after.seq), column.is_(None))
-    return or_(column > after.value, and_(column == after.value, seq > after.seq))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +26,9 @@ from trabecula.record import (
     results_of_study,
     vread,
 )
+from trabecula.record import search as search_module
+from trabecula.record.dates import instant, period
+from trabecula.record.search import Criteria, DateBound, DateClause, Position, Prefix, Sort, SortBy, search
 from trabecula.record.store import erase, remove
 from trabecula.work.database import Database
 
@@ -199,3 +203,88 @@ async def test_the_time_of_the_last_change_never_stands_still(database: Database
         (first,) = await put(connection, [thing()], at=at)
         (second,) = await put(connection, [thing(status="final")], at=at)
     assert second.last_updated > first.last_updated
+
+
+async def test_pages_in_any_order_hold_each_once(database: Database) -> None:
+    days = [None, "2026-01-01", "2026-01-02", None, "2026-01-01", "2025", None, "2026-01-02T10:00:00Z"]
+    given = [thing(f"o{n}", **({"effectiveDateTime": day} if day else {})) for n, day in enumerate(days)]
+    undated = {f"o{n}" for n, day in enumerate(days) if day is None}
+    async with database.transaction() as connection:
+        for number, each in enumerate(given):
+            await put(connection, [each], at=datetime(2026, 2, 1, number // 3, tzinfo=UTC))
+        for by, descending in itertools.product(SortBy, (True, False)):
+            criteria = Criteria("Observation", sort=Sort(by, descending), count=len(given))
+            whole = [each.id for each in (await search(connection, criteria)).matches]
+            assert sorted(whole) == sorted(each["id"] for each in given)
+            for count in (1, 2, 3, 7):
+                assert await walked(connection, replace(criteria, count=count)) == whole
+            if by is SortBy.DATE:
+                assert set(whole[-3:] if descending else whole[:3]) == undated
+                dated = [each for each in whole if each not in undated]
+                assert (dated[0], dated[-1]) == (("o7", "o5") if descending else ("o5", "o7"))
+
+
+async def walked(connection: Any, criteria: Criteria) -> list[str]:
+    """Ids over all pages."""
+    seen: list[str] = []
+    while True:
+        page = await search(connection, criteria)
+        seen += [each.id for each in page.matches]
+        if page.next is None:
+            return seen
+        criteria = replace(criteria, after=page.next)
+
+
+async def test_a_walk_in_order_uses_the_index(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))
+        await connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        since = DateClause((DateBound(Prefix.GT, period("2026-01-01")),), last_updated=True)
+        for by in SortBy:
+            for descending in (True, False):
+                position = Position(datetime(2026, 1, 1, tzinfo=UTC), 5)
+                criteria = Criteria("Observation", dates=(since,), sort=Sort(by, descending), after=position)
+                statement = search_module._part(criteria, dated=True).compile(
+                    dialect=connection.dialect, compile_kwargs={"literal_binds": True}
+                )
+                lines = [str(row[0]) for row in await connection.execute(text(f"EXPLAIN {statement}"))]
+                plan = "\n".join(lines)
+                assert "Sort" not in plan, plan
+                condition = next(line for line in lines if "Index Cond" in line)
+                assert "ROW(" in condition, plan
+                if by is SortBy.LAST_UPDATED:
+                    assert condition.count("last_updated") > 1, plan
+
+
+DATES = {"a": "2026-03-13", "b": "2026-03-14", "c": "2026-03-15T08:00:00Z", "d": "2025"}
+COMPARED = [
+    ("eq", "2026-03-14", "b"), ("eq", "2026-03", "abc"), ("ne", "2026-03-14", "acd"),
+    ("gt", "2026-03-14", "c"), ("ge", "2026-03-14", "bc"), ("lt", "2026-03-14", "ad"), ("le", "2026-03-14", "abd"),
+    ("sa", "2026-03-13", "bc"), ("eb", "2026-03-14", "ad"), ("gt", "2026-03-14T12:00", "bc"),
+    ("lt", "2026-03-14T12:00", "abd"), ("ge", "2026-03-14T00:00", "bc"), ("sa", "2026-03-14T00:00", "c"),
+]  # fmt: skip
+AFTER_MS = [
+    ("eq", 0, True), ("eq", 1, False), ("gt", 0, False), ("gt", 1, True), ("ge", 0, True), ("ge", -1, False),
+    ("lt", 0, False), ("lt", -1, True), ("le", 0, True), ("le", 1, False), ("ne", 0, False), ("ne", 1, True),
+    ("sa", 0, False), ("sa", 1, True), ("eb", 0, False), ("eb", -1, True),
+]  # fmt: skip
+
+
+async def test_dates_compare_as_r4_says(database: Database) -> None:
+    async with database.transaction() as connection:
+        await put(connection, [thing(name, effectiveDateTime=day) for name, day in DATES.items()])
+        for prefix, asked, found in COMPARED:
+            clause = DateClause((DateBound(Prefix(prefix), period(asked)),))
+            page = await search(connection, Criteria("Observation", dates=(clause,)))
+            assert "".join(sorted(each.id for each in page.matches)) == found, (prefix, asked)
+
+
+async def test_the_last_change_is_a_moment_of_a_millisecond(database: Database) -> None:
+    asked = datetime(2026, 1, 1, 10, 0, 0, 500_000, tzinfo=UTC)
+    async with database.transaction() as connection:
+        for later in (-1, 0, 1):
+            await put(connection, [thing(f"at{later}")], at=asked + timedelta(milliseconds=later))
+        for prefix, later, fits in AFTER_MS:
+            clause = DateClause((DateBound(Prefix(prefix), period(instant(asked))),), last_updated=True)
+            page = await search(connection, Criteria("Observation", dates=(clause,)))
+            assert (f"at{later}" in {each.id for each in page.matches}) == fits, (prefix, later)
