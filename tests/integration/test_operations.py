@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -79,6 +80,29 @@ def test_work_that_does_not_end_in_time_is_put_back_and_done_by_the_next(
         wait_until(lambda: client.get(running)[0].attempt == 2)
         client.cancel(running)
         assert list(client.watch(running))[-1].state == pb.SCREENING_STATE_CANCELLED
+
+
+def test_a_watcher_with_patience_sees_the_end_after_a_restart(
+    start_server: StartServer, tmp_path: Path, free_port: int
+) -> None:
+    address = f"127.0.0.1:{free_port}"
+    first = start_server(listen=address)
+    with Client(address) as client:
+        running = client.submit(make_study(tmp_path / "one", b"brief"))
+        states: list[int] = []
+        watched = threading.Thread(target=lambda: states.extend(each.state for each in client.watch(running, 30.0)))
+        watched.start()
+        wait_until(lambda: pb.SCREENING_STATE_RUNNING in states)
+        first.stop(0.0)
+        start_server(listen=address)
+        watched.join(30)
+    assert states[-1] == pb.SCREENING_STATE_REPORTED
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
 
 
 def test_results_outlive_a_restart_and_keys_still_count(start_server: StartServer, tmp_path: Path) -> None:

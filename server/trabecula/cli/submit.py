@@ -28,6 +28,9 @@ trabecula submit study/ --server localhost:50051 --out out/study
 
 {EXIT_CODES_HELP}"""
 
+PATIENCE_S = 120.0
+"""How long a service that went away after it had accepted the study is waited for."""
+
 Certificates = Annotated[
     Path | None,
     typer.Option("--tls-ca", help="Encrypt, and trust the certificates in this file.", show_default=False),
@@ -155,7 +158,7 @@ def _follow(client: Client, screening_id: str, quiet: bool) -> pb.ScreeningSumma
     from trabecula.service.messages import stage_from_proto
 
     with stage_bars(quiet) as bars:
-        for summary in client.watch(screening_id):
+        for summary in client.watch(screening_id, PATIENCE_S):
             stage = stage_from_proto(summary.progress.stage)
             if stage is not None:
                 bars(stage, summary.progress.fraction)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from trabecula.work.records import DocumentKind, Priority
 
 CHUNK_BYTES: Final = 256 * 1024
 """The fastest piece for gRPC uploads as measured; larger ones gain nothing."""
+
+
+TRY_AGAIN_S: Final = 0.5
 
 
 class ServiceUnreachable(errors.TrabeculaError):
@@ -88,11 +92,24 @@ class Client:
             response = self._stub.SubmitStudy(_upload(header, files, sent))
         return str(response.screening_id)
 
-    def watch(self, screening_id: str) -> Iterator[pb.ScreeningSummary]:
-        """Every change until the screening has ended."""
-        with _translated():
-            for response in self._stub.WatchScreening(pb.WatchScreeningRequest(screening_id=screening_id)):
-                yield response.summary
+    def watch(self, screening_id: str, patience_s: float = 0.0) -> Iterator[pb.ScreeningSummary]:
+        """Every change until the screening has ended.
+
+        Args:
+            patience_s: how long a service that cannot be reached is tried again; what it accepted goes on.
+        """
+        give_up_s = time.monotonic() + patience_s
+        while True:
+            try:
+                with _translated():
+                    for response in self._stub.WatchScreening(pb.WatchScreeningRequest(screening_id=screening_id)):
+                        yield response.summary
+                        give_up_s = time.monotonic() + patience_s
+                return
+            except (ServiceUnreachable, errors.DatabaseUnavailable):
+                if time.monotonic() >= give_up_s:
+                    raise
+            time.sleep(TRY_AGAIN_S)
 
     def get(self, screening_id: str) -> tuple[pb.ScreeningSummary, ScreeningReport | None]:
         """Where it stands, and its report once there is one."""
