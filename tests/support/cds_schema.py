@@ -47,7 +47,13 @@ _SUGGESTION: Json = {
 _LINK: Json = {
     "type": "object",
     "required": ["label", "url", "type"],
-    "properties": {"label": _TEXT, "url": _URL, "type": {"enum": ["absolute", "smart"]}, "appContext": _TEXT},
+    "properties": {
+        "label": _TEXT,
+        "url": _URL,
+        "type": {"enum": ["absolute", "smart"]},
+        "appContext": _TEXT,
+        "autoLaunchable": {"type": "boolean"},
+    },
     "additionalProperties": False,
     "if": {"required": ["appContext"]},
     "then": {"properties": {"type": {"const": "smart"}}},

@@ -69,7 +69,7 @@ class Suggestion:
         return {
             "label": self.label,
             "uuid": self.uuid,
-            **({"isRecommended": True} if self.recommended else {}),
+            "isRecommended": self.recommended,
             "actions": [action.as_json() for action in self.actions],
         }
 
@@ -82,7 +82,8 @@ class Link:
     url: str
 
     def as_json(self) -> Json:
-        return {"label": self.label, "url": self.url, "type": "absolute"}
+        # some EHR libraries insist on the last one, which the specification leaves out or in
+        return {"label": self.label, "url": self.url, "type": "absolute", "autoLaunchable": False}
 
 
 @dataclass(frozen=True)

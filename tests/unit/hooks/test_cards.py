@@ -99,6 +99,7 @@ def test_source_link_and_reasons() -> None:
             "label": "Open the CT bone report",
             "url": f"https://ct.hospital.example/results/{result().screening_id}",
             "type": "absolute",
+            "autoLaunchable": False,
         }
     ]
     systems = {each["system"] for each in card["overrideReasons"]}
