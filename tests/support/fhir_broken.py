@@ -79,7 +79,9 @@ COMMON: dict[str, Change] = {
     "code": put("code", {"text": "something else"}),
     "value": put("dataAbsentReason", {"text": "and a reason"}),
     "unit": put("valueQuantity.code", "g/cm2"),
-    "explained": without_component("density-scale"),
+    "calibrated": drop("method"),
+    "scale": without_component("density-scale"),
+    "uncertainty": without_component("vbmd-standard-uncertainty"),
     "reference-range": put("referenceRange", [{"text": "T-score -2.5"}]),
     "body-site": drop("bodySite"),
 }

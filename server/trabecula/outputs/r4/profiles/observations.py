@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from trabecula.outputs.r4 import codes
@@ -67,17 +68,14 @@ def _components_whole(resource: Json) -> bool:
     )
 
 
-def _density_is_explained(resource: Json) -> bool:
-    """A density never stands without its method, its scale and its uncertainty."""
-    if "valueQuantity" not in resource:
-        return True
-    scale = _component(resource, Metric.SCALE)
-    return (
-        has_code(resource.get("method"), ProjectSystem.METHOD.value)
-        and scale is not None
-        and has_code(scale.get("valueCodeableConcept"), ProjectSystem.SCALE.value)
-        and _component(resource, Metric.UNCERTAINTY) is not None
-    )
+def _unless_absent(name: str, says: str, holds: Callable[[Json], bool]) -> Rule:
+    """A rule of what a density never stands without."""
+    return Rule(name, f"a value comes with {says}", lambda resource: "valueQuantity" not in resource or holds(resource))
+
+
+def _has_scale(resource: Json) -> bool:
+    scale = _component(resource, Metric.SCALE) or {}
+    return has_code(scale.get("valueCodeableConcept"), ProjectSystem.SCALE.value)
 
 
 def _not_a_t_score(resource: Json) -> bool:
@@ -93,8 +91,16 @@ def _interpretation_is_modest(resource: Json) -> bool:
 
 _VALUED: Final = Rule("value", "either a value or dataAbsentReason", _valued)
 _UNIT: Final = Rule("unit", "the value is in the metric's own UCUM unit", _unit_fits)
-_EXPLAINED: Final = Rule(
-    "explained", "a value comes with method and the components scale and uncertainty", _density_is_explained
+_EXPLAINED: Final = (
+    _unless_absent(
+        "calibrated", "the method of its calibration", lambda each: has_code(each.get("method"), ProjectSystem.METHOD)
+    ),
+    _unless_absent("scale", "the component density-scale", _has_scale),
+    _unless_absent(
+        "uncertainty",
+        "the component vbmd-standard-uncertainty",
+        lambda each: _component(each, Metric.UNCERTAINTY) is not None,
+    ),
 )
 _RANGE: Final = Rule("reference-range", "referenceRange says that it is not a DXA T-score", _not_a_t_score)
 
@@ -111,7 +117,7 @@ _COMMON: Final = (
     ),
     Rule("interpretation", "no interpretation N, LL, HH or AA", _interpretation_is_modest),
 )
-_DENSITY: Final = (_VALUED, _UNIT, _EXPLAINED, _RANGE)
+_DENSITY: Final = (_VALUED, _UNIT, *_EXPLAINED, _RANGE)
 
 
 class ScreeningObservation(Profile):
