@@ -29,6 +29,14 @@ TRANSACTION_TIMEOUT_SINCE: Final = 170000
 """``server_version_num`` of the first server with this setting; newer programs write it for every server."""
 _TRANSACTION_TIMEOUT: Final = b"SET transaction_timeout = 0;"
 
+_LEAVING_S: Final = 3.0
+"""How long a connection that was closed may still be seen."""
+
+_OTHERS: Final = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND application_name LIKE 'trabecula%' AND backend_type = 'client backend'"
+)
+
 _CLEAR: Final = """
 DO $$
 DECLARE each record;
@@ -97,18 +105,16 @@ async def restore(
 
 
 async def _check_target(database: Database, replace: bool) -> int:
-    async with database.transaction() as connection:
-        others = await connection.execute(
-            text(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                " AND application_name LIKE 'trabecula%' AND backend_type = 'client backend'"
-            )
-        )
-        if others.scalar_one():
+    deadline = asyncio.get_running_loop().time() + _LEAVING_S
+    while True:
+        async with database.transaction() as connection:
+            if not (await connection.execute(_OTHERS)).scalar_one():
+                if not replace and await _holds_something(connection):
+                    raise DatabaseNotEmpty
+                return int((await connection.execute(text("SHOW server_version_num"))).scalar_one())
+        if asyncio.get_running_loop().time() > deadline:
             raise DatabaseInUse
-        if not replace and await _holds_something(connection):
-            raise DatabaseNotEmpty
-        return int((await connection.execute(text("SHOW server_version_num"))).scalar_one())
+        await asyncio.sleep(0.1)
 
 
 async def _holds_something(connection: AsyncConnection) -> bool:
