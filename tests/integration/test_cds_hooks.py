@@ -323,6 +323,19 @@ async def test_what_the_prefetch_lacks_is_read_from_the_ehr(reading: CdsSite, fh
     assert len(await cards(reading, call(**server))) == 1  # what was given is taken as it is
 
 
+async def test_an_accepted_order_closes_the_loop(reading: CdsSite, fhir_server: FhirServer) -> None:
+    await reading.add_result(low())
+    chart(fhir_server, patient(name=[{"family": "Sample"}]))
+    body = call(prefetch={}, fhirServer=fhir_server.url)
+    (card,) = await cards(reading, body)
+    order = card["suggestions"][0]["actions"][0]["resource"]
+    status, answer = fhir_server.call("POST", "/ServiceRequest", order)
+    assert status == 201, answer
+    assert await cards(reading, body) == []
+    assert await cards(reading, call(Hook.ENCOUNTER_DISCHARGE, prefetch={}, fhirServer=fhir_server.url),
+                       Hook.ENCOUNTER_DISCHARGE) == []  # fmt: skip
+
+
 async def test_a_page_of_many_is_read_to_its_end(reading: CdsSite, fhir_server: FhirServer) -> None:
     await reading.add_result(low())
     chart(fhir_server, patient(name=[{"family": "Sample"}]))
