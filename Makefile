@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VALIDATORS := tests/validators
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-train demo test lint types contracts check bench durable cohort lock proto clean
+.PHONY: help install install-dev install-train demo test lint types contracts check bench durable bench-hooks cohort lock proto clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ bench: install-dev ## Speed and memory against a peer architecture; density agai
 
 durable: install-dev ## A study through the durable service, stage by stage; one worker of many threads against many of one
 	$(BIN)/python tests/benchmarks/durable.py --out docs/benchmarks
+
+bench-hooks: install-dev ## CDS Hooks: latency in an open loop with a full store
+	$(BIN)/python tests/benchmarks/hooks.py --out docs/benchmarks
 
 cohort: install-dev ## Simulate patients anew; every calibration method against their truth
 	$(BIN)/python tests/benchmarks/run_cohort.py --simulate --out docs/benchmarks
