@@ -27,9 +27,9 @@ from trabecula.service.http.facade.interactions import (
 from trabecula.service.http.facade.negotiate import MAX_DEPTH
 from trabecula.service.http.facade.paging import VALID_S
 from trabecula.service.http.facade.query import MAX_PARAMETERS
-from trabecula.service.http.guard import MAX_TARGET_BYTES
+from trabecula.service.http.guard import MAX_HEADER_BYTES, MAX_TARGET_BYTES
 from trabecula.service.http.outcomes import status_of
-from trabecula.service.http.serving import HEADER_S, MAX_CONNECTIONS, MAX_HEADER_BYTES
+from trabecula.service.http.serving import HEADER_S, MAX_CONNECTIONS
 
 
 @pytest.fixture(scope="module")

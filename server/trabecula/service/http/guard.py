@@ -23,6 +23,7 @@ from trabecula.service.http.outcomes import error_response
 from trabecula.work.events import describe_fault
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+MAX_HEADER_BYTES: Final = 32 * 1024
 MAX_TARGET_BYTES: Final = 8192
 """Path and query together."""
 
@@ -83,6 +84,8 @@ class Guard:
     async def _within_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
         if len(scope.get("raw_path") or b"") + len(scope.get("query_string", b"")) > MAX_TARGET_BYTES:
             raise RequestTooLarge(part="address", at_most_bytes=MAX_TARGET_BYTES)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+            raise RequestTooLarge(part="header", at_most_bytes=MAX_HEADER_BYTES)
         try:
             async with asyncio.timeout(self._limits.time_s) as deadline:
                 # An operation that waits for a study moves its deadline itself.

@@ -15,8 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trabecula.config import split_address
 from trabecula.errors import ConfigurationError
+from trabecula.service.http.guard import MAX_HEADER_BYTES
 
-MAX_HEADER_BYTES: Final = 32 * 1024
 HEADER_S: Final = 10.0
 """Time for the head of a request to arrive in; the body has the time of the request."""
 MAX_CONNECTIONS: Final = 512
