@@ -69,8 +69,14 @@ class Bench:
     async def rounds(self, *pauses_s: float) -> None:
         await self.sweep.round()
         for pause_s in pauses_s:
-            self.clock.now_s += pause_s
-            await self.sweep.round()
+            await self.wait(pause_s, self.sweep)
+
+    async def wait(self, pause_s: float, *sweeps: Sweep) -> None:
+        """Time goes by, and the sweeps look every five seconds."""
+        while pause_s > 0:
+            self.clock.now_s += min(5.0, pause_s)
+            pause_s -= 5.0
+            await asyncio.gather(*(sweep.round() for sweep in sweeps))
 
     async def state(self, screening_id: str) -> State:
         return (await self.store.get(screening_id)).state
@@ -148,7 +154,8 @@ async def test_a_sweep_that_comes_late_does_not_take_the_next_attempt(bench: Ben
         await rescue(*arguments, **more)
 
     late._rescue = after_the_other  # type: ignore[method-assign]
-    bench.clock.now_s += 21.0
+    await bench.wait(16.0, bench.sweep, late)
+    bench.clock.now_s += 5.0
     await late.round()
     record = await bench.store.get(screening_id)
     assert (record.state, record.attempt) == (State.RUNNING, 2)
@@ -180,6 +187,21 @@ async def test_a_study_that_waits_for_its_next_attempt_goes_on_waiting(bench: Be
     await bench.sql("UPDATE procrastinate_jobs SET scheduled_at = now() + interval '60 seconds'")
     await bench.rounds()
     assert await bench.sql("SELECT scheduled_at <= now() FROM procrastinate_jobs") == [(False,)]
+
+
+async def test_nobody_is_given_up_for_the_time_in_which_the_database_was_away(bench: Bench) -> None:
+    screening_id = await bench.accept()
+    worker = await bench.worker()
+    await bench.fetch(worker)
+    await bench.store.claim(screening_id)
+    await bench.rounds(5.0)
+    bench.clock.now_s += 600.0  # nobody could write a heartbeat, and nobody could look
+    await bench.sweep.round()
+    await bench.beat(worker)
+    await bench.rounds(15.0)
+    assert await bench.state(screening_id) is State.RUNNING
+    await bench.rounds(6.0)
+    assert await bench.state(screening_id) is State.QUEUED
 
 
 async def test_a_dead_worker_is_found_though_its_last_heartbeat_lies_in_the_future(bench: Bench) -> None:
@@ -264,8 +286,7 @@ async def test_two_sweeps_at_once_do_it_once(bench: Bench, database: Database) -
     await bench.store.claim(screening_id)
     other = Sweep(database, bench.store, 20.0, now=bench.clock)
     await asyncio.gather(bench.sweep.round(), other.round())
-    bench.clock.now_s += 21.0
-    await asyncio.gather(bench.sweep.round(), other.round())
+    await bench.wait(21.0, bench.sweep, other)
     assert await bench.jobs() == [(screening_id, "todo")]
     assert [step.event for step in await bench.store.steps(screening_id)].count("requeue") == 1
 

@@ -75,18 +75,33 @@ class _Doing:
 
 
 class StandingStill:
-    """Tells for how long each thing has been the same."""
+    """Tells for how long each thing has been seen to be the same.
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    Time in which nobody looked counts for little: while the database was away, or this process was held up, others
+    could not write either, and are not to be taken for dead at the first look after it.
+    """
+
+    def __init__(self, longest_pause_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        """Args:
+        longest_pause_s: what the time between two looks counts at most.
+        """
+        self._longest_pause_s = longest_pause_s
         self._now = now
+        self._looked_at_s = now()
+        self._watched_s = 0.0
         self._since: dict[Hashable, tuple[Hashable, float]] = {}
+
+    def look(self) -> None:
+        """Begin a round of looking."""
+        before, self._looked_at_s = self._looked_at_s, self._now()
+        self._watched_s += min(self._looked_at_s - before, self._longest_pause_s)
 
     def seconds(self, thing: Hashable, value: Hashable) -> float:
         known = self._since.get(thing)
         if known is None or known[0] != value:
-            self._since[thing] = (value, self._now())
+            self._since[thing] = (value, self._watched_s)
             return 0.0
-        return self._now() - known[1]
+        return self._watched_s - known[1]
 
     def forget_all_but(self, kept: set[Hashable]) -> None:
         self._since = {thing: seen for thing, seen in self._since.items() if thing in kept}
@@ -113,7 +128,7 @@ class Sweep:
         self._stalled_after_s = stalled_after_s
         self._every_s = max(0.2, min(5.0, stalled_after_s / 4))
         self._lost = lost
-        self._still = StandingStill(now)
+        self._still = StandingStill(2 * self._every_s, now)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -142,6 +157,7 @@ class Sweep:
             await connection.execute(_WITHOUT_SCREENING, {"task": SCREEN_TASK})
             await connection.execute(_TOO_FAR, {"task": SCREEN_TASK, "longest_s": 2 * LONGEST_DELAY_S})
             beats = (await connection.execute(text("SELECT id, last_heartbeat FROM procrastinate_workers"))).all()
+        self._still.look()
         doing = [_Doing(*row) for row in rows]
         things: set[Hashable] = {("worker", row.id) for row in beats}
         things |= {("job", each.job_id) for each in doing} | {("open", row.id) for row in without_job}
