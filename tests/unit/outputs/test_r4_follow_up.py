@@ -69,3 +69,14 @@ def test_an_access_to_nothing_is_no_audit_event() -> None:
     event = Access(fhir_samples.event_id("9"), "read", AT, "0", party, replace(party, name="y"))
     with pytest.raises(ProfileViolation):
         audit_event(event, OPTIONS)
+
+
+def test_what_a_client_calls_itself_spoils_nothing() -> None:
+    party = Party("\x00", "192.0.2.1")
+    task: dict[str, str] = {"reference": "Task/t1", "type": "Task"}
+    event = Access(
+        fhir_samples.event_id("9"), "read", AT, "0", party, Party("us"), user="a\x07b", resource=task, request_id="\x01"
+    )
+    made = audit_event(event, OPTIONS).json()
+    assert [agent["who"]["display"] for agent in made["agent"]] == ["unknown", "us", "ab"]
+    assert len(made["entity"]) == 1

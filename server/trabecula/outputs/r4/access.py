@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trabecula.outputs.r4 import codes
-from trabecula.outputs.r4.filing import FhirOptions
+from trabecula.outputs.r4.filing import FhirOptions, header_text
 from trabecula.outputs.r4.profiles import AccessAuditEvent
 from trabecula.outputs.r4.profiles.programme import action_of, roles_of
 
@@ -87,15 +87,16 @@ def _agents(access: Access) -> list[Json]:
     agents: list[Json] = [
         {
             "type": codes.concept(codes.coding(codes.DCM, role)),
-            "who": {"display": party.name},
+            "who": {"display": header_text(party.name) or "unknown"},
             "requestor": party is access.client and access.user is None,
             "network": _network(party),
         }
         for role, party in ((client_role, access.client), (server_role, access.server))
     ]
     if access.user is not None:
+        name = header_text(access.user) or "unknown"
         role = codes.concept(codes.coding(codes.PARTICIPATION, "IRCP", "information recipient"))
-        agents.append({"type": role, "who": {"display": access.user}, "requestor": True})
+        agents.append({"type": role, "who": {"display": name}, "requestor": True})
     return agents
 
 
@@ -119,7 +120,8 @@ def _entities(access: Access) -> list[Json]:
     person = codes.coding(codes.AUDIT_ENTITY_TYPE, "1", "Person")
     patient = codes.coding(codes.OBJECT_ROLE, "1", "Patient")
     entities.extend({"what": each, "type": person, "role": patient} for each in access.patients)
-    if access.request_id is not None:
+    request_id = header_text(access.request_id)
+    if request_id is not None:
         kind = codes.coding(codes.BALP_ENTITY_TYPE, "XrequestId")
-        entities.append({"what": {"identifier": {"value": access.request_id}}, "type": kind})
+        entities.append({"what": {"identifier": {"value": request_id}}, "type": kind})
     return entities

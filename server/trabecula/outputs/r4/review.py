@@ -15,7 +15,7 @@ from typing import Any, Final
 from trabecula.outputs.r4 import codes
 from trabecula.outputs.r4.bundle import to_resources
 from trabecula.outputs.r4.conclusions import PRELIMINARY
-from trabecula.outputs.r4.filing import FhirOptions, Filing
+from trabecula.outputs.r4.filing import FhirOptions, Filing, header_text
 from trabecula.outputs.r4.profiles import (
     BoneDetectedIssue,
     BoneDiagnosticReport,
@@ -66,8 +66,8 @@ class Signature:
         system = {} if self.person_system is None else {"system": self.person_system}
         return {
             "type": "Practitioner",
-            "identifier": {**system, "value": self.person_id},
-            "display": self.person_name,
+            "identifier": {**system, "value": header_text(self.person_id) or "unknown"},
+            "display": header_text(self.person_name) or "unknown",
         }
 
 
@@ -150,7 +150,8 @@ def _withdrawn(made: Profile, signature: Signature) -> Profile:
     if isinstance(made, DxaServiceRequest) and signature.status is not SignedStatus.ENTERED_IN_ERROR:
         content["status"] = "revoked"
     if isinstance(made, BoneDiagnosticReport):
-        because = f" {signature.reason}" if signature.reason else ""
+        reason = header_text(" ".join((signature.reason or "").split()))
+        because = f" {reason}" if reason else ""
         content |= {
             "issued": signature.at,
             "resultsInterpreter": [signature.person],
