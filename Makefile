@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VALIDATORS := tests/validators
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-train demo test lint types contracts check bench durable bench-hooks cohort lock proto clean
+.PHONY: help install install-dev install-train demo test lint types contracts check bench durable bench-hooks cohort lock guide proto clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ bench-hooks: install-dev ## CDS Hooks: latency in an open loop with a full store
 
 cohort: install-dev ## Simulate patients anew; every calibration method against their truth
 	$(BIN)/python tests/benchmarks/run_cohort.py --simulate --out docs/benchmarks
+
+guide: install-dev ## Build the FHIR implementation guide, its examples and its page anew
+	$(BIN)/python scripts/build_fhir_guide.py
 
 proto: install-dev ## Generate the gRPC code from proto/
 	scripts/generate_proto.sh
