@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trabecula.cli.exits import EXIT_CODES_HELP, ExitCode, complain, exits_with_code
-from trabecula.cli.options import PATIENT_HELP, Json, Masks, Out, Paths, PatientFile, Quiet, check_masks
+from trabecula.cli.options import PATIENT_HELP, Json, Masks, Out, PatientFile, Quiet, check_masks
 from trabecula.cli.screen import show
 from trabecula.errors import NoDicomFound
 
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from trabecula.v1 import screening_pb2 as pb
     from trabecula.work.records import Priority
 
-EPILOG = f"""[bold]Example[/bold]
+EPILOG = f"""[bold]Examples[/bold]
 
 trabecula submit study/ --server localhost:50051 --out out/study
+
+TRABECULA_DESTINATIONS_FILE=site.toml TRABECULA_DICOMWEB_ARCHIVE=pacs trabecula submit --from-pacs 1.2.840.113619.2.1
 
 {PATIENT_HELP}
 
@@ -45,9 +48,24 @@ Key = Annotated[
 ]
 
 
+Study = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Files or folders with the DICOM instances of one study.", show_default=False),
+]
+FromPacs = Annotated[
+    str | None,
+    typer.Option(
+        "--from-pacs",
+        help="Study Instance UID of a study to fetch from the archive (TRABECULA_DICOMWEB_ARCHIVE) instead.",
+        show_default=False,
+    ),
+]
+
+
 @exits_with_code
 def submit(
-    paths: Paths,
+    paths: Study = None,
+    from_pacs: FromPacs = None,
     server: Annotated[str, typer.Option("--server", help="host:port of the service.")] = "127.0.0.1:50051",
     out: Out = None,
     as_json: Json = False,
@@ -73,8 +91,17 @@ def submit(
     urgency = _priority(priority)
     context = read_patient_file(patient) if patient is not None else PatientContext()
     tls = ClientTls(tls_ca, tls_certificate, tls_key) if tls_ca or tls_certificate else None
-    with Client(server, tls) as client:
-        send_and_show(client, paths, context, out, as_json, masks, quiet, idempotency_key, urgency)
+    if bool(paths) == (from_pacs is not None):
+        raise typer.BadParameter("give either files or --from-pacs", param_hint="--from-pacs")
+    with ExitStack() as stack:
+        files: Iterable[Path] = paths or ()
+        if from_pacs is not None:
+            from trabecula.cli.from_pacs import pulled_study
+            from trabecula.config import load_settings
+
+            files = stack.enter_context(pulled_study(from_pacs, load_settings()))
+        client = stack.enter_context(Client(server, tls))
+        send_and_show(client, files, context, out, as_json, masks, quiet, idempotency_key, urgency)
 
 
 def _priority(name: str) -> Priority:

@@ -26,7 +26,9 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
+from typer.testing import CliRunner
 
+from trabecula.cli.app import app
 from trabecula.delivery.answers import Setback, Verdict
 from trabecula.delivery.archive import open_archive
 from trabecula.delivery.destinations import DimseDestination, Limits, Network, StowDestination, parse_destinations
@@ -311,3 +313,21 @@ async def test_pulling_knows_what_is_not_there_and_what_is_too_much(
         await archive(orthanc.dicomweb, content, max_study_bytes=2000)(samples.STUDY_UID)
     with pytest.raises(ArchiveUnavailable):
         await archive(f"http://127.0.0.1:{free_port()}", content)(samples.STUDY_UID)
+
+
+@pytest.mark.slow
+def test_the_command_line_fetches_and_submits(
+    orthanc: Orthanc, study: Path, service: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert study.is_dir()
+    monkeypatch.setenv("TRABECULA_DESTINATIONS_FILE", str(tmp_path / "destinations.toml"))
+    monkeypatch.setenv("TRABECULA_DICOMWEB_ARCHIVE", "pacs-web")
+    run = CliRunner()
+    command = ["submit", "--from-pacs", samples.STUDY_UID, "--server", service.address, "--quiet", "--json"]
+    done = run.invoke(app, command)
+    assert done.exit_code == 0, done.output
+    with Client(service.address) as connected:
+        assert [summary.instances for summary in connected.list().summaries] == [PLANES]
+    assert run.invoke(app, ["submit", "--from-pacs", "1.2.3", "--server", service.address]).exit_code == 1
+    assert run.invoke(app, ["submit", "--server", service.address]).exit_code == 2
+    assert orthanc.instances(samples.STUDY_UID)
