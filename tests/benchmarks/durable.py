@@ -227,6 +227,11 @@ def as_markdown(result: dict[str, Any]) -> str:
         lines += ["", f"Studies per hour, {AT_ONCE} accepted at once:", "", f"| study | {' | '.join(ways)} |"]
         lines += ["|---|" + "---|" * len(ways)]
         lines += [f"| {name} | {' | '.join(f'{rates[way]:.0f}' for way in ways)} |" for name, rates in rows.items()]
+    if load["before"] > result["cores"] / 2:
+        lines += [
+            "",
+            "Other work had the cores too: these seconds are no measure of the program. Run it again when idle.",
+        ]
     return "\n".join(lines) + "\n"
 
 
