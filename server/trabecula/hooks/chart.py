@@ -29,6 +29,8 @@ _ORDERED: Final = frozenset({"active", "draft", "on-hold"})
 _NOT_PRESENT: Final = frozenset({"inactive", "remission", "resolved"})
 _NOT_TRUE: Final = frozenset({"refuted", "entered-in-error"})
 _WORDS_LIMIT: Final = 500
+MAX_IDENTIFIERS: Final = 100
+FHIR_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ class Chart:
 def identifiers_of(patient: Json) -> frozenset[PatientIdentifier]:
     """What identifies a Patient: identifiers with system and value that are in use. Names never do."""
     found = set()
-    for each in _dicts(patient.get("identifier")):
-        system, value = each.get("system"), each.get("value")
-        if isinstance(system, str) and isinstance(value, str) and system and value and each.get("use") != "old":
+    for each in _dicts(patient.get("identifier"))[:MAX_IDENTIFIERS]:
+        system, value = _text(each.get("system")), _text(each.get("value"))
+        if system is not None and value is not None and "\0" not in system + value and each.get("use") != "old":
             found.add(PatientIdentifier(system, value))
     return frozenset(found)
 

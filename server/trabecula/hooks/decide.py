@@ -21,7 +21,7 @@ from trabecula.hooks.cards import (
     reasons,
     suggestion_uuid,
 )
-from trabecula.hooks.chart import Chart, DxaDone, DxaOrder, is_chest_ct_order, is_dxa_order
+from trabecula.hooks.chart import FHIR_ID, Chart, DxaDone, DxaOrder, is_chest_ct_order, is_dxa_order
 from trabecula.hooks.choose import FRACTURE_SEVERITY, severity, speaking
 from trabecula.hooks.orders import dxa_order, with_reason
 from trabecula.hooks.policy import CardPolicy
@@ -178,7 +178,7 @@ def duplicate_card(question: Question, chart: Chart) -> Cards:
     removals = tuple(
         Action("delete", "Remove the DXA order", resource_id=f"ServiceRequest/{each['id']}")
         for each in drafts
-        if isinstance(each.get("id"), str)
+        if FHIR_ID.fullmatch(str(each.get("id"))) and isinstance(each.get("id"), str)
     )
     remove = Suggestion(suggestion_uuid(uuid, "remove"), "Remove the DXA order", removals)
     return (

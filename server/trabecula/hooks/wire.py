@@ -6,7 +6,6 @@ them is met where they are read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -17,15 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic_core import from_json
 
 from trabecula.errors import InvalidRequest
+from trabecula.hooks.chart import FHIR_ID
 from trabecula.hooks.requests import Context, Feedback, FhirAccess, HookRequest
 from trabecula.hooks.services import Service
 
 MAX_DRAFTS: Final = 200
 MAX_FEEDBACK: Final = 100
 MAX_COMMENT: Final = 4000
-_FHIR_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+_NO_NUL: Final = r"^[^\x00]*$"
+"""PostgreSQL keeps no NUL."""
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=_NO_NUL)]
 M = TypeVar("M", bound=BaseModel)
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
@@ -61,13 +62,13 @@ class _Request(_Model):
 
 
 class _Coding(_Model):
-    code: Annotated[str, StringConstraints(max_length=256)] | None = None
-    system: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    code: Annotated[str, StringConstraints(max_length=256, pattern=_NO_NUL)] | None = None
+    system: Annotated[str, StringConstraints(max_length=1024, pattern=_NO_NUL)] | None = None
 
 
 class _OverrideReason(_Model):
     reason: _Coding | None = None
-    userComment: Annotated[str, StringConstraints(max_length=MAX_COMMENT)] | None = None  # noqa: N815
+    userComment: Annotated[str, StringConstraints(max_length=MAX_COMMENT, pattern=_NO_NUL)] | None = None  # noqa: N815
 
 
 class _Suggestion(_Model):
@@ -157,7 +158,7 @@ def _context(found: _Context, service: Service) -> Context:
 def _local_id(field: str, text: str, kind: str) -> str:
     """An id as FHIR allows it; some EHRs write ``Patient/123``."""
     own = text.removeprefix(f"{kind}/")
-    if _FHIR_ID.fullmatch(own) is None:
+    if FHIR_ID.fullmatch(own) is None:
         raise InvalidRequest(field=field, must_be="a FHIR id")
     return own
 

@@ -227,6 +227,12 @@ def test_order_sign_keeps_quiet_of_the_draft_itself_and_of_old_dxa() -> None:
         assert cards([], recent, Hook.ORDER_SIGN, drafts=[harmless]) == ()
 
 
+def test_a_draft_without_a_usable_id_cannot_be_removed() -> None:
+    done = replace(KNOWN, dxa=(DxaDone(date(2026, 2, 3)),))
+    for odd in ("a/b", "", None, 5, "x" * 65):
+        assert only(cards([], done, Hook.ORDER_SIGN, drafts=[draft(id=odd)])).suggestions == ()
+
+
 def test_two_drafts_of_a_dxa_are_one_too_many() -> None:
     assert cards([], KNOWN, Hook.ORDER_SIGN, drafts=[draft(), draft(id="draft-2")]) != ()
 

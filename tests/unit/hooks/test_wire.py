@@ -51,6 +51,7 @@ def test_ids_with_their_type_are_ids() -> None:
         ({"context": {"userId": "u", "patientId": "a" * 65}}, "context.patientId"),
         ({"context": {"userId": "u", "patientId": ""}}, "context.patientId"),
         ({"context": []}, "context"),
+        ({"context": {"userId": "u\0", "patientId": "p1"}}, "context.userId"),
         ({"prefetch": []}, "prefetch"),
         ({"fhirAuthorization": AUTHORIZATION}, "fhirServer"),
         ({"fhirServer": "ftp://a/"}, "fhirServer"),
@@ -164,6 +165,9 @@ def test_feedback_is_read() -> None:
         {"acceptedSuggestions": None},
         {"acceptedSuggestions": []},
         {"outcomeTimestamp": None},
+        {"acceptedSuggestions": [{"id": "a\0b"}]},
+        {"overrideReason": {"userComment": "a\0b"}},
+        {"overrideReason": {"reason": {"code": "\0"}}},
         {"overrideReason": {"userComment": "x" * 4001}},
     ],
 )
