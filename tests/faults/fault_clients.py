@@ -55,6 +55,17 @@ def retry_delay_s(error: grpc.RpcError) -> float | None:
     return None
 
 
+def reason_of(error: grpc.RpcError) -> str:
+    """The service's own word for what went wrong; empty when the transport speaks."""
+    with contextlib.suppress(Exception):
+        status = rpc_status.from_call(error)
+        for detail in status.details if status is not None else ():
+            info = error_details_pb2.ErrorInfo()
+            if detail.Unpack(info):
+                return str(info.reason)
+    return ""
+
+
 class Client:
     """One client of one or more addresses; tries again until it has its answer or the time is over."""
 
@@ -93,6 +104,7 @@ class Client:
                 self._ledger.accepted(key, answer.screening_id)
                 return str(answer.screening_id)
             except grpc.RpcError as error:
+                self._ledger.answer(error.code().name, reason_of(error))
                 if error.code() not in self.TRY_AGAIN or time.monotonic() > deadline:
                     self._ledger.given_up(key, f"{error.code().name} {error.details()}")
                     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,18 @@ class Verdict:
         return not self.breaches
 
 
-def is_quiet(cluster: Cluster) -> bool:
-    """Whether nothing is open any more: no screening, and no job that is about one."""
+def open_work(cluster: Cluster) -> tuple[int, int]:
+    """How many screenings, and jobs about one, are open."""
     (screenings,) = cluster.rows("SELECT count(*) FROM screening WHERE state IN ('queued', 'running')")[0]
     (jobs,) = cluster.rows(
         "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing') AND args ? 'screening_id'"
     )[0]
-    return bool(screenings == 0 and jobs == 0)
+    return int(screenings), int(jobs)
+
+
+def is_quiet(cluster: Cluster) -> bool:
+    """Whether nothing is open any more."""
+    return open_work(cluster) == (0, 0)
 
 
 def check_ledger(cluster: Cluster, entries: list[Entry], verdict: Verdict) -> None:
@@ -108,6 +113,14 @@ def check_ledger(cluster: Cluster, entries: list[Entry], verdict: Verdict) -> No
         "attempts_spent": spent,
         **{f"ended_{state}": number for state, number in sorted(ends.items())},
     }
+
+
+def check_answers(answers: Mapping[str, int], verdict: Verdict) -> None:
+    """Whatever happens behind it, the service answers what a client can act on, never "unforeseen"."""
+    for answer, number in sorted(answers.items()):
+        verdict.counts[f"answer {answer}"] = number
+        if answer.startswith("UNKNOWN") or answer.startswith("INTERNAL ") or answer == "INTERNAL":
+            verdict.breach(f"{number} submissions were answered {answer}")
 
 
 def check_transitions(cluster: Cluster, verdict: Verdict) -> None:

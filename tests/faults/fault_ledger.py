@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class Ledger:
         self._path = path
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
+        self.answers: Counter[str] = Counter()
+        """Errors that submissions were answered with: status, and the service's own reason."""
 
     def sending(self, key: str, kind: Kind) -> None:
         with self._lock:
@@ -48,6 +51,10 @@ class Ledger:
             entry.accepted.add(screening_id)
             entry.answers += 1
             self._write("accepted", key=key, id=screening_id)
+
+    def answer(self, code: str, reason: str) -> None:
+        with self._lock:
+            self.answers[f"{code} {reason}".strip()] += 1
 
     def given_up(self, key: str, why: str) -> None:
         with self._lock:

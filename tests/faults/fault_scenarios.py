@@ -20,24 +20,24 @@ import psycopg
 from fault_clients import Client, upload
 from fault_invariants import (
     Verdict,
+    check_answers,
     check_content,
     check_jobs,
     check_ledger,
     check_leftovers,
     check_processes,
     check_transitions,
-    is_quiet,
 )
 from fault_ledger import Ledger
 from fault_postgres import Cluster
 from fault_proxy import CuttingProxy
 from fault_service import Member, Service
-from fault_storm import SETTINGS, age
+from fault_storm import SETTINGS, age, wait_quiet
 from fault_studies import Kind, Study, copy_of, originals
 
 from trabecula.v1.screening_pb2_grpc import ScreeningServiceStub
 
-QUIET_S = 120.0
+QUIET_S = 150.0
 COLLECTOR = Path(__file__).with_name("collect_without_pause.py")
 
 
@@ -66,21 +66,16 @@ class Bench:
         study = self.study(kind)
         return self.client().submit(study, study.name, limit_s)
 
-    def wait_quiet(self, verdict: Verdict, limit_s: float = QUIET_S) -> None:
+    def wait_quiet(self, verdict: Verdict, stall_limit_s: float = QUIET_S) -> None:
         """Keep all processes alive until nothing is open."""
-        deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline:
-            self.service.revive()
-            with contextlib.suppress(psycopg.Error):
-                if is_quiet(self.cluster):
-                    return
-            time.sleep(0.2)
-        verdict.breach(f"not quiet after {limit_s:g} s")
+        if not wait_quiet(self.cluster, self.service, stall_limit_s):
+            verdict.breach(f"nothing ended for {stall_limit_s:g} s, and not quiet")
 
     def judge(self, verdict: Verdict) -> None:
         """All invariants; stops the service."""
         check_ledger(self.cluster, self.ledger.entries(), verdict)
         check_transitions(self.cluster, verdict)
+        check_answers(self.ledger.answers, verdict)
         check_jobs(self.cluster, verdict)
         check_content(self.cluster, self.content, verdict, after_gc=False)
         age(self.content)

@@ -20,6 +20,7 @@ from fault_clients import Client
 from fault_clock import Clock
 from fault_invariants import (
     Verdict,
+    check_answers,
     check_content,
     check_jobs,
     check_ledger,
@@ -27,19 +28,19 @@ from fault_invariants import (
     check_processes,
     check_transitions,
     content_files,
-    is_quiet,
+    open_work,
 )
 from fault_ledger import Ledger
 from fault_postgres import Cluster
 from fault_service import Member, Service
 from fault_studies import Kind, Study, mixture
 
-MIXTURE = {Kind.REPORT: 0.35, Kind.REFUSE: 0.37, Kind.BROKEN: 0.20, Kind.KILL: 0.04, Kind.HANG: 0.02, Kind.BLOAT: 0.02}
+MIXTURE = {Kind.REPORT: 0.17, Kind.REFUSE: 0.50, Kind.BROKEN: 0.25, Kind.KILL: 0.05, Kind.HANG: 0.01, Kind.BLOAT: 0.02}
 HEARTBEAT_S = 1.0
 STALLED_S = 4.0
 """Both kept short, so that the rescue of lost work is seen many times in one run."""
 SETTINGS = {
-    "screening_timeout_s": 12,
+    "screening_timeout_s": 40,
     "worker_memory_bytes": 2 << 30,
     "queue_capacity": 100,
     "max_concurrent_uploads": 8,
@@ -68,7 +69,11 @@ class StormPlan:
     triple_share: float = 0.10
     """Studies sent three times at once with the same key."""
     vanish: float = 0.10
-    quiet_limit_s: float = 180.0
+    least_faults: int = 0
+    """The storm goes on until so many have struck, also when all studies have been sent."""
+    stall_limit_s: float = 150.0
+    """How long nothing may end once the storm is over: more than the longest wait between two attempts and the time
+    limit of a study together."""
     faults: tuple[str, ...] = ()
     """Only these kinds; empty for all."""
     mixture: dict[Kind, float] = field(default_factory=lambda: dict(MIXTURE))
@@ -103,6 +108,7 @@ class Storm:
         self._take = threading.Lock()
         self._calm = threading.Event()
         self._done_sending = threading.Event()
+        self._storm_over = threading.Event()
         self._service_lock = threading.Lock()
         self._followers: list[threading.Thread] = []
 
@@ -138,6 +144,7 @@ class Storm:
             thread.join()
         self._done_sending.set()
         injector.join()
+        self._storm_over.set()
         keeper.join()
 
     def _client(self, number: int) -> None:
@@ -206,7 +213,12 @@ class Storm:
         faults = self._faults()
         # Each kind comes round before one comes again, so that a short run sees all of them too.
         bag: list[str] = []
-        while not self._done_sending.wait(self._rng.expovariate(1 / self.plan.mean_gap_s)):
+        while True:
+            gap_s = self._rng.expovariate(1 / self.plan.mean_gap_s)
+            if self._done_sending.wait(gap_s):
+                if sum(self.injected.values()) >= self.plan.least_faults:
+                    return
+                time.sleep(gap_s)
             if not bag:
                 bag = list(faults)
                 self._rng.shuffle(bag)
@@ -218,7 +230,7 @@ class Storm:
 
     def _keep_alive(self) -> None:
         """The service manager: what died comes back after a moment."""
-        while not self._done_sending.wait(0.5):
+        while not self._storm_over.wait(0.5):
             with self._service_lock:
                 self.service.revive()
 
@@ -266,7 +278,7 @@ class Storm:
         threading.Timer(STALLED_S * 2, go_on).start()
 
     def _collect(self) -> None:
-        self.service.run("gc", check=False)
+        threading.Thread(target=self.service.run, args=("gc",), kwargs={"check": False}).start()
 
     def _jump(self, clock: Clock | None) -> None:
         assert clock is not None
@@ -281,15 +293,8 @@ class Storm:
                 clock.set_shift(0.0)
         self.service.revive()
         self.service.wait_serving(self.service.address)
-        deadline = time.monotonic() + self.plan.quiet_limit_s
-        while time.monotonic() < deadline:
-            self.service.revive()
-            with contextlib.suppress(psycopg.Error):
-                if is_quiet(self.cluster):
-                    break
-            time.sleep(0.5)
-        else:
-            self.verdict.breach(f"not quiet after {self.plan.quiet_limit_s:g} s")
+        if not wait_quiet(self.cluster, self.service, self.plan.stall_limit_s):
+            self.verdict.breach(f"nothing ended for {self.plan.stall_limit_s:g} s, and not quiet")
         time.sleep(1.0)  # the last watchers hear of the last ends
         self._calm.set()
         for follower in self._followers:
@@ -299,6 +304,7 @@ class Storm:
         entries = self.ledger.entries()
         check_ledger(self.cluster, entries, self.verdict)
         check_transitions(self.cluster, self.verdict)
+        check_answers(self.ledger.answers, self.verdict)
         check_jobs(self.cluster, self.verdict)
         content = self.service.state_dir / "content"
         check_content(self.cluster, content, self.verdict, after_gc=False)
@@ -312,6 +318,23 @@ class Storm:
         check_leftovers(self.service.state_dir, content, self.verdict)
         check_processes(self.folder, self.verdict)
         self.verdict.counts["process_starts"] = sum(member.starts for member in self.service.members)
+
+
+def wait_quiet(cluster: Cluster, service: Service, stall_limit_s: float) -> bool:
+    """Keep all processes alive until nothing is open; False when nothing ends for too long."""
+    fewest = 1 << 30
+    deadline = 0.0
+    while True:
+        service.revive()
+        with contextlib.suppress(psycopg.Error):
+            screenings, jobs = open_work(cluster)
+            if screenings + jobs == 0:
+                return True
+            if screenings < fewest:
+                fewest, deadline = screenings, time.monotonic() + stall_limit_s
+            if time.monotonic() > deadline:
+                return False
+        time.sleep(0.5)
 
 
 def _clock(folder: Path) -> Clock:

@@ -41,6 +41,7 @@ from fault_scenarios import (
     wire_bytes,
 )
 from fault_storm import StormPlan, storm
+from fault_studies import Kind
 
 Scenario = Callable[[Path], Verdict]
 INVARIANTS = (
@@ -48,6 +49,7 @@ INVARIANTS = (
     "or as a dead letter with code and message.",
     "One idempotency key has one row and one id, also when it was sent three times at once, cut, or tried again.",
     "Every row was sent by a client of the ledger.",
+    "A submission that is not taken is answered by a status that a client can act on, never INTERNAL or UNKNOWN.",
     "An ended state that a client was told never changes.",
     "Each step in `transition` is a legal one, the last one is where the row stands, and a life has one ending.",
     "A reported or refused screening has its whole set of documents, any other none.",
@@ -65,19 +67,30 @@ def scenarios(seed: int, originals: Path, code: Path | None, scale: float) -> di
     def times(number: int) -> int:
         return max(1, round(number * scale))
 
-    faults: dict[str, int] = {}
-
     def stormy(folder: Path) -> Verdict:
-        verdict, struck = storm(StormPlan(seed, studies=times(400)), folder / "run", originals, code=code, keep=True)
-        faults.update(struck)
+        plan = StormPlan(seed, studies=times(400), least_faults=times(200))
+        verdict, struck = storm(plan, folder / "run", originals, code=code, keep=True)
         verdict.counts |= {f"struck: {name}": number for name, number in struck.items()}
         return verdict
+
+    def frozen(folder: Path) -> Verdict:
+        only = ("worker stands still, then goes on",)
+        mixture = {Kind.REPORT: 0.8, Kind.REFUSE: 0.2}
+        plan = StormPlan(seed, studies=times(30), mean_gap_s=6.0, faults=only, least_faults=times(12), mixture=mixture)
+        return storm(plan, folder / "run", originals, code=code, keep=True)[0]
+
+    def poison(folder: Path) -> Verdict:
+        mixture = {Kind.KILL: 0.4, Kind.HANG: 0.2, Kind.BLOAT: 0.2, Kind.REFUSE: 0.2}
+        plan = StormPlan(seed, studies=times(15), faults=("gc while working",), mixture=mixture, cancel_share=0.0)
+        return storm(plan, folder / "run", originals, code=code, keep=True)[0]
 
     def cut(folder: Path) -> Verdict:
         return cut_at_bytes(folder, originals, cuts=times(150), seed=seed, code=code)
 
     made: dict[str, tuple[str, Scenario]] = {
         "storm": ("random faults over several hundred studies, four clients, two workers", stormy),
+        "frozen": ("workers stand still for longer than their heartbeat may, and wake up overtaken", frozen),
+        "poison": ("studies that kill, hang or bloat whatever screens them", poison),
         "api-steps": (
             "kill -9 of the API at each of its steps with a study",
             lambda folder: crash_at_every_step("api", folder, originals, stride=max(1, round(2 / scale)), code=code),
