@@ -278,7 +278,7 @@ class Storm:
         threading.Timer(STALLED_S * 2, go_on).start()
 
     def _collect(self) -> None:
-        threading.Thread(target=self.service.run, args=("gc",), kwargs={"check": False}).start()
+        threading.Thread(target=self.service.run, args=("gc",), kwargs={"check": False, "limit_s": 900.0}).start()
 
     def _jump(self, clock: Clock | None) -> None:
         assert clock is not None

@@ -117,10 +117,8 @@ SABOTAGES = (
             ("work/child.py", "    _end_with_parent()\n    if", "    if"),
             (
                 "work/child.py",
-                "BrokenPipeError):
-            return",
-                "BrokenPipeError):
-            signal.pause()",
+                "BrokenPipeError):\n            return",
+                "BrokenPipeError):\n            signal.pause()",
             ),
         ),
         "worker-steps",
