@@ -39,6 +39,9 @@ MIXTURE = {Kind.REPORT: 0.17, Kind.REFUSE: 0.50, Kind.BROKEN: 0.25, Kind.KILL: 0
 HEARTBEAT_S = 1.0
 STALLED_S = 4.0
 """Both kept short, so that the rescue of lost work is seen many times in one run."""
+START_S = 8.0
+"""What the service takes to start on an idle machine of two cores. Where it takes longer, faults come more slowly too:
+nothing would get done between two of them."""
 SETTINGS = {
     "screening_timeout_s": 40,
     "worker_memory_bytes": 2 << 30,
@@ -102,6 +105,7 @@ class Storm:
         )
         self.ledger = Ledger(folder / "ledger.jsonl")
         self._rng = random.Random(plan.seed)
+        self._slowness = 1.0
         studies = mixture(originals, random.Random(plan.seed), plan.mixture)
         self._studies = [next(studies) for _ in range(plan.studies)]
         self._next = iter(self._studies)
@@ -117,6 +121,7 @@ class Storm:
         started = time.monotonic()
         try:
             self.service.start()
+            self._slowness = max(1.0, (time.monotonic() - started) / START_S)
             self._storm()
             storm_s = time.monotonic() - started
             self._settle()
@@ -214,7 +219,7 @@ class Storm:
         # Each kind comes round before one comes again, so that a short run sees all of them too.
         bag: list[str] = []
         while True:
-            gap_s = self._rng.expovariate(1 / self.plan.mean_gap_s)
+            gap_s = self._rng.expovariate(1 / self.plan.mean_gap_s) * self._slowness
             if self._done_sending.wait(gap_s):
                 if sum(self.injected.values()) >= self.plan.least_faults:
                     return
