@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from procrastinate import App
+from procrastinate import App, JobContext
 from procrastinate.exceptions import ConnectorException
 from procrastinate.worker import Worker
 
 RESTART_S: Final = 1.0
+SIGN_OFF_S: Final = 60.0
+"""How long a job that has ended still counts as held, while the library writes down its end."""
 NEVER_S: Final = 1e9
 """The library would prune workers by the database's clock; the sweep does it by heartbeats that stand still. And its
 own heartbeat ends when it is asked to stop, while its last jobs still run; ours goes on to their end."""
@@ -33,11 +35,24 @@ class QueueWorker:
         self._task: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._stopping = False
+        self._held: set[int] = set()
 
     @property
     def worker_id(self) -> int | None:
         """Its row in ``procrastinate_workers`` while it runs."""
         return self._worker.worker_id if self._worker is not None else None
+
+    def holds(self, job_id: int) -> bool:
+        """Whether that job runs here, or has just ended and is being signed off."""
+        return job_id in self._held
+
+    async def _hold(self, run: Callable[[], Awaitable[Any]], context: JobContext, _worker: Worker) -> Any:
+        job_id = context.job.id or 0
+        self._held.add(job_id)
+        try:
+            return await run()
+        finally:
+            asyncio.get_running_loop().call_later(SIGN_OFF_S, self._held.discard, job_id)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"queue {','.join(self._queues)}")
@@ -84,6 +99,7 @@ class QueueWorker:
                 install_signal_handlers=False,
                 update_heartbeat_interval=NEVER_S,
                 stalled_worker_timeout=NEVER_S,
+                worker_middleware=[self._hold],
             )
             try:
                 await self._worker.run()  # type: ignore[no-untyped-call]

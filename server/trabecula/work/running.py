@@ -94,4 +94,4 @@ class Work:
 
     def _lost(self, worker_id: int, job_id: int) -> bool:
         """A job that this process has taken, but whose taking it never heard of (the connection was lost)."""
-        return worker_id == self._queues[0].worker_id and not self._screenings.owns(job_id)
+        return any(queue.worker_id == worker_id and not queue.holds(job_id) for queue in self._queues)

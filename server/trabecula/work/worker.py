@@ -93,7 +93,6 @@ class ScreeningWorker:
         self._scratch = scratch
         self._limit_s = limit_s
         self._listeners = tuple(listeners)
-        self._held: set[int] = set()
         self._running: dict[int, _Attempt] = {}
         self._stopping = False
 
@@ -110,14 +109,9 @@ class ScreeningWorker:
 
     async def run(self, context: JobContext, screening_id: str) -> None:
         """One job of the queue."""
-        job_id = context.job.id or 0
-        self._held.add(job_id)
-        try:
-            claim = None if self._stopping else await self._steadily(lambda: self._store.claim(screening_id))
-            if claim is not None:
-                await self._run_claimed(job_id, claim)
-        finally:
-            self._held.discard(job_id)
+        claim = None if self._stopping else await self._steadily(lambda: self._store.claim(screening_id))
+        if claim is not None:
+            await self._run_claimed(context.job.id or 0, claim)
 
     async def _run_claimed(self, job_id: int, claim: Claim) -> None:
         loop = asyncio.get_running_loop()
@@ -209,10 +203,6 @@ class ScreeningWorker:
                 if self._stopping or loop.time() > give_up:
                     raise
             await asyncio.sleep(STEADY_PAUSE_S)
-
-    def owns(self, job_id: int) -> bool:
-        """Whether this process works on that job of the queue."""
-        return job_id in self._held
 
     def _tell(self, event: ServiceEvent) -> None:
         for listener in self._listeners:
