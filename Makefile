@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VALIDATORS := tests/validators
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-train demo test lint types contracts check bench durable bench-hooks cohort lock guide proto clean
+.PHONY: help install install-dev install-train demo test lint types contracts check bench durable bench-hooks cohort lock guide proto clean faults sabotage load soak
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,21 @@ durable: install-dev ## A study through the durable service, stage by stage; one
 
 bench-hooks: install-dev ## CDS Hooks: latency in an open loop with a full store
 	$(BIN)/python tests/benchmarks/hooks.py --out docs/benchmarks
+
+delivery-faults: install-dev ## Kill the delivering process at random, and strike every request with random faults
+	$(BIN)/python -m pytest -m heavy tests/integration/delivery
+
+faults: install-dev ## kill -9, full disks, clock jumps, races and more on the real service, over hundreds of studies
+	$(BIN)/python tests/faults/run_faults.py --out docs/benchmarks
+
+sabotage: install-dev ## Break a copy of the program on purpose: do the fault tests notice?
+	$(BIN)/python tests/faults/sabotage.py --out docs/benchmarks
+
+load: install-dev ## Open-loop load on the service: uploads, studies per hour, latency, overload; six minutes
+	PYTHONPATH=tests/faults $(BIN)/python tests/benchmarks/load.py --out docs/benchmarks
+
+soak: install-dev ## An hour of steady load: memory, handles, threads
+	PYTHONPATH=tests/faults $(BIN)/python tests/benchmarks/soak.py --out docs/benchmarks
 
 cohort: install-dev ## Simulate patients anew; every calibration method against their truth
 	$(BIN)/python tests/benchmarks/run_cohort.py --simulate --out docs/benchmarks

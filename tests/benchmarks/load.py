@@ -13,6 +13,7 @@ import asyncio
 import json
 import platform
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -160,6 +161,13 @@ def full_size_study(folder: Path, number: int) -> Study:
     return copy_of(files, Kind.REPORT, f"full-{number}")
 
 
+def exact_mixture(bench: Bench, number: int) -> list[Study]:
+    """Studies with exactly the shares of the mixture, so that the capacity is not one of luck."""
+    kinds = [kind for kind, share in MIXTURE.items() for _ in range(round(number * share))]
+    bench.rng.shuffle(kinds)
+    return [copy_of(bench.made[kind], kind, f"mixed-{index}") for index, kind in enumerate(kinds)]
+
+
 def by_priority(
     calls: Sequence[Call], turnaround: Sequence[tuple[float, float, str, str]]
 ) -> dict[str, dict[str, Any]]:
@@ -204,7 +212,7 @@ def measure(bench: Bench) -> dict[str, Any]:
     full = [full_size_study(bench.folder / "full", number) for number in range(round(spans["full"]))]
     result["throughput_full_size"] = bench.throughput(full)
     print("full size", result["throughput_full_size"], flush=True)
-    mixed = [bench.traffic.study() for _ in range(round(40 * spans["scale"]))]
+    mixed = exact_mixture(bench, round(40 * spans["scale"]))
     result["throughput_mixture"] = bench.throughput(mixed)
     print("mixture", result["throughput_mixture"], flush=True)
     capacity_per_s = result["throughput_mixture"]["studies_per_s"]
@@ -354,6 +362,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for load.json, load.md and load.svg")
     parser.add_argument("--quick", action="store_true", help="a minute instead of six: to see that it runs")
     given = parser.parse_args()
+    # What was started is stopped, also when the run is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     spans = {"scale": 1.0, "full": 4, "steady": 75.0, "overload": 45.0, "recovery": 45.0}
     if given.quick:
         spans = {"scale": 0.1, "full": 1, "steady": 10.0, "overload": 10.0, "recovery": 8.0}

@@ -13,6 +13,7 @@ import asyncio
 import json
 import platform
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -246,6 +247,8 @@ def main() -> int:
     parser.add_argument("--submits-per-s", type=float, default=SUBMITS_PER_S)
     parser.add_argument("--note", default="", help="said on the page, for instance that other work ran beside it")
     given = parser.parse_args()
+    # What was started is stopped, also when the run is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     out = given.out
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ import argparse
 import json
 import platform
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -223,6 +224,8 @@ def main() -> int:
     parser.add_argument("--code", type=Path, help="server/ folder of another copy of the program")
     parser.add_argument("--folder", type=Path, help="where the runs live; a temporary folder when not given")
     given = parser.parse_args()
+    # What was started is stopped, also when the run is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(f"seed {given.seed}", flush=True)
     root = given.folder or Path(tempfile.mkdtemp(prefix="trabecula-faults-"))
     root.mkdir(parents=True, exist_ok=True)
