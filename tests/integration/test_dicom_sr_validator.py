@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import dicom_headers
@@ -27,6 +28,8 @@ def test_pixelmed_finds_no_error(name: str, tmp_path: Path) -> None:
     source = read_source([tmp_path / "source"], samples.SERIES_UID, ImagingLimits())
     assert source is not None
     report = getattr(samples, name)()
+    # one vertebra that counts and one with a fracture: its time grows with the square of the document's length
+    report = replace(report, vertebrae=report.vertebrae[2:], composition=report.composition[1:])
     document = tmp_path / "sr.dcm"
     document.write_bytes(to_dicom(samples.screening(report), source).files()[ObjectKind.SR])
     said = validate(document)

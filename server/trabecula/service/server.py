@@ -232,6 +232,7 @@ async def serve(
     _serve_metrics(settings, server.registry)
     tls = settings.tls_certificate_file is not None
     ports = {"port": server.port, "admin_port": server.admin_port, "http_port": server.http_port}
+    ports["dimse_port"] = server.dimse_port
     log.info("serving", role=settings.role.value, tls=tls, **ports)
     if ready is not None and (waiting := ready(server.port or server.admin_port)) is not None:
         await waiting
