@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import report_samples as samples
 
+from trabecula.clinical import load_constants
 from trabecula.outputs.r4 import FhirOptions, to_bundle
 from trabecula.record.dates import instant
 from trabecula.record.keys import reference_id_key, reference_key
@@ -203,7 +204,7 @@ def _result_rows(results: int) -> Iterator[tuple[Any, ...]]:
     place = next(place for place, each in enumerate(_templates()) if each.type == "DiagnosticReport")
     low = summary_of(report, "2026-03-14")
     quiet = replace(low, category="no-sign-of-low-density", recommendations=(), fracture_suspected_at=())
-    facts = {name: [fact.value, fact.text] for name, fact in (facts_of_report(report) or {}).items()}
+    facts = {name: [fact.value, fact.text] for name, fact in (facts_of_report(report, load_constants()) or {}).items()}
     texts = [json.dumps(asdict(each)) for each in (low, quiet)]
     for number in range(results):
         system, value = patient_of(number, results)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.assessment.facts import Fact, gather
-from trabecula.clinical import load_constants
+from trabecula.clinical import ClinicalConstants, load_constants
 from trabecula.record.results import put_result, summary_of
 from trabecula.record.store import Stored, put
 from trabecula.report import ScreeningReport
@@ -23,7 +23,11 @@ Json = dict[str, Any]
 
 
 async def publish_result(
-    connection: AsyncConnection, record: ScreeningRecord, job: Job, completion: Completion
+    connection: AsyncConnection,
+    record: ScreeningRecord,
+    job: Job,
+    completion: Completion,
+    constants: ClinicalConstants | None = None,
 ) -> None:
     """A result sink: the resources of the screening's bundle and its row of results.
 
@@ -32,16 +36,21 @@ async def publish_result(
         InvalidRequest: if a resource has no usable id.
     """
     bundle = await asyncio.to_thread(_read, job.results / DocumentKind.BUNDLE_JSON.value)
-    await publish(connection, record.screening_id, completion.report, resources_of(bundle))
+    await publish(connection, record.screening_id, completion.report, resources_of(bundle), constants)
 
 
 async def publish(
-    connection: AsyncConnection, screening_id: str, report: ScreeningReport, resources: Sequence[Json]
+    connection: AsyncConnection,
+    screening_id: str,
+    report: ScreeningReport,
+    resources: Sequence[Json],
+    constants: ClinicalConstants | None = None,
 ) -> tuple[Stored, ...]:
     """Write a report's resources and its row of results.
 
     Args:
         screening_id: the service's id of the screening, which a repeated study has a new one of.
+        constants: those that the study was read with; None for the packaged ones.
     """
     stored = await put(connection, resources, screening_id=screening_id)
     summary_report = next((each for each in stored if each.type == "DiagnosticReport"), None)
@@ -57,7 +66,7 @@ async def publish(
         patient_identifier=summary_report.patient_identifier,
         created_at=_moment(report.created_at),
         summary=summary_of(report, content.get("effectiveDateTime")),
-        facts=facts_of_report(report),
+        facts=facts_of_report(report, constants or load_constants()),
     )
     return stored
 
@@ -67,11 +76,11 @@ def resources_of(bundle: Json) -> tuple[Json, ...]:
     return tuple(entry["resource"] for entry in bundle.get("entry", ()) if "resource" in entry)
 
 
-def facts_of_report(report: ScreeningReport) -> dict[str, Fact] | None:
+def facts_of_report(report: ScreeningReport, constants: ClinicalConstants) -> dict[str, Fact] | None:
     """The facts that the rules looked at; None for a refused study."""
     if report.assessment is None or report.density is None:
         return None
-    return dict(gather(report.assessment, report.density, report.vertebrae, report.patient, load_constants()))
+    return dict(gather(report.assessment, report.density, report.vertebrae, report.patient, constants))
 
 
 def _moment(text: str) -> datetime:

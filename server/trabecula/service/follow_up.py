@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.assembly import as_reviewed
+from trabecula.clinical import ClinicalConstants, load_constants
 from trabecula.config import Settings
 from trabecula.delivery.destinations import Destination, read_destinations
 from trabecula.delivery.sink import WHAT, delivery_sink, enqueue_everywhere
@@ -56,6 +57,8 @@ class FollowUp:
     """Who gives out the reviewers' ids, as a URI."""
     organization: str | None = None
     """Who answers for signed reports."""
+    constants: ClinicalConstants = field(default_factory=load_constants)
+    """Those that studies are read with."""
 
 
 def follow_up(settings: Settings) -> FollowUp:
@@ -72,6 +75,7 @@ def follow_up(settings: Settings) -> FollowUp:
         clock=utc_now,
         reviewer_system=settings.reviewer_identifier_system,
         organization=settings.organization_name,
+        constants=load_constants(profile=settings.level_profile),
     )
 
 
@@ -104,7 +108,7 @@ def result_sink(site: FollowUp) -> ResultSink:
         report = completion.report
         if await _decided(connection, report, site.options):
             return
-        await publish_result(connection, record, job, completion)
+        await publish_result(connection, record, job, completion, site.constants)
         await deliver(connection, record, job, completion)
         await _recall(connection, record.screening_id, report, site)
 
@@ -126,7 +130,7 @@ def sign_off_sink(site: FollowUp) -> SignOffSink:
 
     async def sink(connection: AsyncConnection, result: SignedResult) -> None:
         made = await asyncio.to_thread(_resources, result, site)
-        await publish(connection, result.review.screening_id, result.report, made)
+        await publish(connection, result.review.screening_id, result.report, made, site.constants)
         entries = [{"resource": each} for each in made]
         wanting = [each for each in site.destinations if WHAT[result.report.status] in each.send]
         await enqueue_everywhere(

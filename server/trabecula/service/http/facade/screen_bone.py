@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from trabecula.errors import Cancelled, InvalidRequest, NotConfigured, ResourceNotFound, Unforeseen
+from trabecula.errors import Cancelled, InvalidRequest, NotConfigured, ResourceNotFound
 from trabecula.record.results import StoredResult, result_of_screening, results_of_study
 from trabecula.record.search import fetch
 from trabecula.record.store import Identity, Stored, is_identity, of_screening, read
@@ -124,7 +124,11 @@ class ScreenBone:
         async with self.database.transaction() as connection:
             found = await result_of_screening(connection, str(progress.request.screening_id))
             if found is None:
-                raise Unforeseen("a screening ended without a result in the record")
+                # Read anew with the same outcome after a person had decided on it: that decision stands.
+                of_study = await results_of_study(connection, progress.request.study_uid, retracted=True)
+                found = of_study[0] if of_study else None
+            if found is None:
+                raise ResourceNotFound(what="the result is not kept any more")
             return await self._result(connection, entry, found)
 
     async def _result(self, connection: AsyncConnection, entry: Entry, result: StoredResult) -> Response:
