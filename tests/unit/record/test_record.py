@@ -28,7 +28,8 @@ from trabecula.record import (
 )
 from trabecula.record import search as search_module
 from trabecula.record.dates import instant, period
-from trabecula.record.search import Criteria, DateBound, DateClause, Position, Prefix, Sort, SortBy, search
+from trabecula.record.keys import reference_key
+from trabecula.record.search import Criteria, DateBound, DateClause, KeyClause, Position, Prefix, Sort, SortBy, search
 from trabecula.record.store import erase, remove
 from trabecula.work.database import Database
 
@@ -288,3 +289,17 @@ async def test_the_last_change_is_a_moment_of_a_millisecond(database: Database) 
             clause = DateClause((DateBound(Prefix(prefix), period(instant(asked))),), last_updated=True)
             page = await search(connection, Criteria("Observation", dates=(clause,)))
             assert (f"at{later}" in {each.id for each in page.matches}) == fits, (prefix, later)
+
+
+async def test_a_reference_by_urn_becomes_the_resource_s_own(database: Database) -> None:
+    identity, other = "0f0e0d0c-0b0a-4908-8706-050403020100", "1f0e0d0c-0b0a-4908-8706-050403020100"
+    given = thing(identity, derivedFrom=[{"reference": f"urn:uuid:{other}"}, {"reference": "urn:uuid:elsewhere"}])
+    async with database.transaction() as connection:
+        stored, _ = await put(connection, [given, thing(other)])
+        found = await search(
+            connection,
+            Criteria("Observation", (KeyClause((reference_key("derived-from", f"Observation/{other}"),)),)),
+        )
+    references = [each["reference"] for each in stored.content["derivedFrom"]]
+    assert references == [f"Observation/{other}", "urn:uuid:elsewhere"]
+    assert [each.id for each in found.matches] == [identity]
