@@ -5,6 +5,7 @@ The same FHIRPath rules run on the same facts as when the study was read; nothin
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -71,7 +72,7 @@ class Apply:
         """``GET|POST PlanDefinition/[id]/$apply``; one subject gives its CarePlan, several a Parameters with each."""
         check_acceptable(request)
         plan = request.path_params["id"]
-        rules = _rules_of(plan)
+        rules = await asyncio.to_thread(_rules_of, plan)  # the first time they are read and compiled
         self.artefacts.read("PlanDefinition", plan)
         entry = await self.door.enter(request, "operation", "DiagnosticReport", Permission.READ)
         subjects = [_subject(text) for text in await _subject_texts(request)]
