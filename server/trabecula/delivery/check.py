@@ -30,6 +30,7 @@ TYPES = (
     "ImagingStudy",
     "RiskAssessment",
     "DetectedIssue",
+    "DocumentReference",
     "ServiceRequest",
     "Provenance",
 )

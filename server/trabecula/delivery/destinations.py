@@ -111,6 +111,7 @@ class SmartAuth:
         "system/RiskAssessment.cruds",
         "system/DiagnosticReport.cruds",
         "system/DetectedIssue.cruds",
+        "system/DocumentReference.cruds",
         "system/ServiceRequest.cruds",
         "system/Provenance.cruds",
     )

@@ -22,6 +22,8 @@ DOC_STATUS: Final[Mapping[str, str]] = {
     "entered-in-error": "entered-in-error",
 }
 MOST_DESCRIPTION: Final = 4000
+MOST_BASE64: Final = 1_000_000
+"""Characters; R4 bounds a string to 1 MB and servers hold base64 to the same."""
 PDF: Final = "application/pdf"
 
 
@@ -63,7 +65,8 @@ def _bare(resource: Json) -> Json:
 
 
 def document_reference(resources: Sequence[Json], pdf: bytes | None) -> Json:
-    """The report as a document: the PDF, else the page it carries, else its conclusion as plain text."""
+    """The report as a document: the PDF where it fits into a resource, else the page that the report carries, else its
+    conclusion as plain text."""
     report = the_report(resources)
     identity = uuid.uuid5(uuid.UUID(report["id"]), "DocumentReference/report")
     status = str(report.get("status", "preliminary"))
@@ -89,7 +92,7 @@ def document_reference(resources: Sequence[Json], pdf: bytes | None) -> Json:
 
 
 def _attachments(report: Json, conclusion: str, pdf: bytes | None) -> list[Json]:
-    if pdf is not None:
+    if pdf is not None and 4 * ((len(pdf) + 2) // 3) <= MOST_BASE64:
         return [_attachment(pdf, PDF, "Report")]
     forms: list[Json] = list(report.get("presentedForm", ()))
     return forms or [_attachment(conclusion.encode(), "text/plain; charset=utf-8", "Conclusion")]

@@ -40,13 +40,8 @@ async def started(url: str, ehr: str, offset_s: float) -> asyncio.subprocess.Pro
     return process
 
 
-@pytest.mark.parametrize(
-    ("rung", "kills"),
-    [
-        ("single-create", 2),
-        *(pytest.param(rung, 6, marks=pytest.mark.heavy) for rung in STATEMENTS),
-    ],
-)
+@pytest.mark.heavy
+@pytest.mark.parametrize(("rung", "kills"), [(rung, 6) for rung in STATEMENTS])
 async def test_kill_9_at_any_moment_leaves_one_copy(
     case: Case, database: Database, database_settings: Settings, content: FolderContent, rung: str, kills: int
 ) -> None:

@@ -170,19 +170,29 @@ async def test_a_storm_of_503_is_met_with_the_wait_asked_for(
     assert differences(small.bundle, small.server) == []
 
 
+STATEMENTS = {
+    "transaction-put": statement_with(),
+    "single-put": statement_with(transactions=False),
+    "transaction-create": statement_with(update_create=False),
+    "single-create": WEAK,
+}
+
+
+@pytest.mark.parametrize("rung", STATEMENTS)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.heavy) for seed in range(1, 4))])
 async def test_random_faults_on_every_request_end_with_one_copy(
-    small: Case, database: Database, content: FolderContent
+    small: Case, database: Database, content: FolderContent, rung: str, seed: int
 ) -> None:
-    for seed, statement in enumerate((statement_with(), statement_with(update_create=False), WEAK)):
-        small.server.reset()
-        assert small.server.call("PUT", "/Patient/p1", PATIENT)[0] == 201
-        small.ehr.statement, small.ehr.random, small.ehr.chance = statement, random.Random(seed), 0.15
-        limits = replace(SHORT, timeout_s=0.5, first_delay_s=1.0, max_delay_s=60.0)
-        out = outlet(database, content, destination(small.ehr.url, name=f"ehr-{seed}", limits=limits))
-        await out.enqueue(small.bundle, small.chain)
+    small.ehr.statement, small.ehr.random, small.ehr.chance = STATEMENTS[rung], random.Random(f"{rung}{seed}"), 0.15
+    limits = replace(SHORT, timeout_s=0.5, first_delay_s=1.0, max_delay_s=60.0)
+    out = outlet(database, content, destination(small.ehr.url, limits=limits))
+    for topic in ("preliminary", "final"):
+        bundle = json.loads(json.dumps(small.bundle).replace('"status": "preliminary"', f'"status": "{topic}"'))
+        await out.enqueue(bundle, small.chain, topic)
         await out.until_still()
-        small.ehr.chance = 0.0
-        assert differences(small.bundle, small.server, profiles=seed == 0) == [], seed
+    small.ehr.chance = 0.0
+    assert [row.state for row in await out.rows()] == [DeliveryState.DELIVERED] * 2, await told_by_server(out)
+    assert differences(bundle, small.server, profiles=rung.endswith("put")) == []
 
 
 async def test_the_same_study_sent_twice_at_once_is_one_result(

@@ -156,3 +156,5 @@ def test_a_document_says_what_the_report_says() -> None:
     assert document_reference(wrong, None)["id"] == document["id"]
     (attached,) = document_reference(result(), b"%PDF-1.7")["content"]
     assert (attached["attachment"]["contentType"], attached["attachment"]["size"]) == ("application/pdf", 8)
+    (page,) = document_reference(result(), b"%PDF-1.7" + bytes(750_000))["content"]
+    assert page["attachment"]["contentType"].startswith("text/")
