@@ -18,6 +18,7 @@ def load(mean_run_s: float | None, running: int = 1) -> Load:
 def test_archive_work_is_turned_away_first_and_urgent_work_last(capacity: int) -> None:
     archive, routine, stat = (places(priority, capacity) for priority in sorted(Priority))
     assert 1 <= archive <= routine == capacity < stat
+    assert archive <= (capacity + 1) // 2
 
 
 def test_the_delay_is_the_time_until_there_is_a_place() -> None:
