@@ -44,6 +44,7 @@ def capability_statement(
         "date": instant(since.astimezone(UTC)),
         "publisher": "The Trabecula project",
         "kind": "instance",
+        "instantiates": [f"{options.canonical_base}/CapabilityStatement/bone-results-server"],
         "software": {"name": "Trabecula", "version": __version__},
         "implementation": {
             "description": "Opportunistic bone, muscle and fat assessment from existing CT: results, read only",
@@ -51,6 +52,7 @@ def capability_statement(
         },
         "fhirVersion": FHIR_VERSION,
         "format": ["application/fhir+json", "json"],
+        "implementationGuide": [f"{options.canonical_base}/ImplementationGuide/trabecula.fhir"],
         "rest": [
             {
                 "mode": "server",
