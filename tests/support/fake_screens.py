@@ -32,7 +32,8 @@ def fake_screen(
     """Do what the first file says: ``report`` (default), ``refuse``, ``brief`` (a second), ``slow`` (many), ``text``,
     ``bug``, ``crash``, ``greedy`` (ever more memory), ``gulp`` (much at once) or ``crash-once <path>``, which leaves a
     file there."""
-    order = paths[0].read_bytes().split(b"\n")[0].decode(errors="replace")
+    first = min(paths[0].iterdir()) if paths[0].is_dir() else paths[0]
+    order = first.read_bytes().split(b"\n")[0].decode(errors="replace")
     if order == "text":
         raise NoDicomFound
     if order == "bug":

@@ -76,6 +76,6 @@ def test_every_setting_is_documented_with_its_default(repository: Path) -> None:
     page = (repository / "docs" / "configuration.md").read_text(encoding="utf-8")
     for field in dataclasses.fields(Settings):
         assert f"`{PREFIX}{field.name.upper()}`" in page, field.name
-        if field.default is not dataclasses.MISSING and field.default is not None:
+        if field.default is not dataclasses.MISSING and field.default not in (None, ""):
             row = next(line for line in page.splitlines() if f"`{PREFIX}{field.name.upper()}`" in line)
             assert f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`" in row
