@@ -6,6 +6,7 @@ scenario at full length; run_faults.py does the same with figures.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from fault_invariants import Verdict
 from fault_scenarios import Bench, bench, cut_upload, may_mount, wire_bytes
 from fault_storm import StormPlan, storm
 from fault_studies import Kind
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from run_faults import scenarios
 
@@ -42,65 +43,67 @@ def originals_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("originals")
 
 
-@pytest.fixture
-def open_folder(tmp_path: Path) -> Path:
-    """PostgreSQL runs as another user, who has to be able to walk there."""
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(folder.stat().st_mode | 0o011)
-    return tmp_path
+@pytest.fixture(scope="module")
+def run_folder() -> Iterator[Path]:
+    """Not pytest's own folder: PostgreSQL may run as another user, who has to be able to walk there."""
+    with tempfile.TemporaryDirectory(prefix="trabecula-faults-") as temporary:
+        folder = Path(temporary)
+        folder.chmod(0o755)
+        yield folder
 
 
-def test_a_short_storm_loses_nothing(open_folder: Path, originals_folder: Path) -> None:
+def test_a_short_storm_loses_nothing(run_folder: Path, originals_folder: Path) -> None:
     mixture = {Kind.REPORT: 0.25, Kind.REFUSE: 0.50, Kind.BROKEN: 0.20, Kind.KILL: 0.05}
-    plan = StormPlan(SEED, studies=20, mean_gap_s=1.0, least_faults=14, mixture=mixture)
-    verdict, struck = storm(plan, open_folder / "run", originals_folder)
-    assert verdict.breaches == [], f"seed {SEED}, kept in {open_folder}: {struck} {verdict.counts}"
+    plan = StormPlan(SEED, studies=14, mean_gap_s=1.0, least_faults=14, mixture=mixture)
+    verdict, struck = storm(plan, run_folder / "storm", originals_folder)
+    assert verdict.breaches == [], f"seed {SEED}: {struck} {verdict.counts}"
     assert sum(struck.values()) >= plan.least_faults
     assert verdict.counts["accepted"] == plan.studies
 
 
-class TestCutUploads:
+@pytest.fixture(scope="module")
+def made(run_folder: Path, originals_folder: Path) -> Iterator[Bench]:
     """One service for many cuts."""
+    with bench(run_folder / "cut", originals_folder) as made:
+        yield made
 
-    @pytest.fixture(scope="class")
-    def made(self, tmp_path_factory: pytest.TempPathFactory, originals_folder: Path) -> Iterator[Bench]:
-        folder = tmp_path_factory.mktemp("cut")
-        for each in (folder, folder.parent, folder.parent.parent):
-            each.chmod(each.stat().st_mode | 0o011)
-        with bench(folder, originals_folder) as made:
-            yield made
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(share=st.floats(0.0, 1.0), beyond=st.integers(-40, 40))
-    @example(share=0.0, beyond=0)
-    @example(share=0.0, beyond=24)
-    @example(share=1.0, beyond=0)
-    @example(share=1.0, beyond=-1)
-    def test_an_upload_cut_at_any_byte_is_taken_once_when_it_comes_again(
-        self, made: Bench, share: float, beyond: int
-    ) -> None:
-        verdict = Verdict()
-        if not hasattr(self, "whole"):
-            type(self).whole = wire_bytes(made)  # type: ignore[attr-defined]
-        cut_upload(made, max(0, round(share * self.whole) + beyond), verdict)  # type: ignore[attr-defined]
-        assert verdict.breaches == []
+@pytest.fixture(scope="module")
+def whole(made: Bench) -> int:
+    """Bytes of one upload on the wire."""
+    return wire_bytes(made)
 
-    def test_and_afterwards_all_is_in_order(self, made: Bench) -> None:
-        verdict = Verdict()
-        made.wait_quiet(verdict)
-        made.judge(verdict)
-        assert verdict.breaches == []
+
+@settings(max_examples=25, deadline=None)
+@given(share=st.floats(0.0, 1.0), beyond=st.integers(-40, 40))
+@example(share=0.0, beyond=0)
+@example(share=0.0, beyond=24)
+@example(share=1.0, beyond=0)
+@example(share=1.0, beyond=-1)
+def test_an_upload_cut_at_any_byte_is_taken_once_when_it_comes_again(
+    made: Bench, whole: int, share: float, beyond: int
+) -> None:
+    verdict = Verdict()
+    cut_upload(made, max(0, round(share * whole) + beyond), verdict)
+    assert verdict.breaches == []
+
+
+def test_after_all_cuts_everything_is_in_order(made: Bench) -> None:
+    verdict = Verdict()
+    made.wait_quiet(verdict)
+    made.judge(verdict)
+    assert verdict.breaches == []
 
 
 @pytest.mark.heavy
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("name", HEAVY)
-def test_at_full_length(name: str, open_folder: Path, originals_folder: Path) -> None:
-    if name.endswith("-disk") and not may_mount(open_folder / "mount"):
+def test_at_full_length(name: str, run_folder: Path, originals_folder: Path) -> None:
+    if name.endswith("-disk") and not may_mount(run_folder / "mount"):
         pytest.skip("a file system of its own may not be mounted here")
     _, scenario = scenarios(SEED, originals_folder, None, 1.0)[name]
-    verdict = scenario(open_folder / name)
-    assert verdict.breaches == [], f"seed {SEED}, kept in {open_folder}: {verdict.counts}"
+    verdict = scenario(run_folder / name)
+    assert verdict.breaches == [], f"seed {SEED}: {verdict.counts}; run_faults.py keeps the run's folder"
 
 
 def test_every_scenario_is_in_the_heavy_run(originals_folder: Path) -> None:
