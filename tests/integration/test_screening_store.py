@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import report_samples
+from procrastinate.exceptions import ConnectorException
 from sqlalchemy import insert, select, text, update
-from sqlalchemy.exc import IntegrityError
 
 from trabecula.errors import (
     AlreadyEnded,
@@ -193,7 +193,7 @@ async def test_accepting_keeps_row_files_first_step_and_job_together(database: D
 async def test_a_fault_in_the_middle_of_accepting_leaves_nothing(database: Database, store: ScreeningStore) -> None:
     async with database.transaction() as connection:
         await connection.execute(text("ALTER TABLE procrastinate_jobs ADD CONSTRAINT none CHECK (false) NOT VALID"))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(ConnectorException):
         await accepted(store)
     assert await store.page(10) == ((), "")
     async with database.transaction() as connection:
