@@ -23,31 +23,29 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-import report_samples as samples  # noqa: E402
-from cds_ehr import PATIENT_ID, SYSTEM, Signer, bundle, call, condition, draft, dxa_report, patient  # noqa: E402
+from cds_ehr import PATIENT_ID, Signer, bundle, call, condition, draft, dxa_report, patient  # noqa: E402
 from cds_site import clients_file  # noqa: E402
 from database import DatabaseServer  # noqa: E402
+from seed_record import SYSTEM, patient_of, seed_record  # noqa: E402
 
+from trabecula.config import Settings  # noqa: E402
 from trabecula.hooks.services import Hook  # noqa: E402
-from trabecula.record.results import summary_of  # noqa: E402
 from trabecula.work import embedded  # noqa: E402
-from trabecula.work.database import sync_engine  # noqa: E402
+from trabecula.work.database import open_database, sync_engine  # noqa: E402
 from trabecula.work.embedded import EmbeddedServer  # noqa: E402
 from trabecula.work.migrate import upgrade  # noqa: E402
 
 SEED = 11
 TARGET_MS = 50.0
-CATEGORIES = ("osteoporosis-range", "low-bone-density-range", "no-sign-of-low-density", "severe-range-suspected")
 MIX = (("patient-view", 70), ("order-select", 10), ("order-sign", 8), ("encounter-discharge", 5), ("feedback", 5),
        ("discovery", 2))  # fmt: skip
 CONNECTIONS = 32
@@ -70,37 +68,18 @@ class Answered:
     cards: int
 
 
-def seed(server: DatabaseServer, name: str, results: int) -> float:
-    """Fill the store in SQL; how long it took, in seconds."""
+async def seed(url: str, results: int) -> float:
+    """Fill the store; how long it took, in seconds."""
     started = time.perf_counter()
-    report = samples.reported()
-    summary = json.dumps(asdict(summary_of(report, "2026-03-14")))
-    content = json.dumps({"resourceType": "DiagnosticReport", "status": "preliminary", "conclusion": "x" * 1200})
-    with psycopg.connect(**{**server.parameters, "dbname": name}, autocommit=True) as connection:
-        connection.execute(
-            """INSERT INTO result (report_id, screening_id, study_uid, patient_system, patient_value, effective,
-                                   created_at, summary)
-               SELECT md5('r' || g), md5('s' || g)::uuid, '1.2.' || g, %s, 'P' || g %% %s,
-                      timestamptz '2024-01-01' + g %% 700 * interval '1 day', now(),
-                      jsonb_set(jsonb_set(%s::jsonb, '{category}', to_jsonb((%s::text[])[1 + g %% 4])),
-                                '{lumbar_equivalent_mg_cm3}', to_jsonb(40 + g %% 100))
-               FROM generate_series(1, %s) AS g""",
-            (SYSTEM, results * 4 // 5, summary, list(CATEGORIES), results),
-        )
-        connection.execute(
-            """INSERT INTO resource (type, id, version, last_updated, content_sha256, content, status, search_keys)
-               SELECT 'DiagnosticReport', md5('r' || g), 1, now(), repeat('0', 64), %s::json, 'preliminary',
-                      ARRAY(SELECT md5(g || 'k' || k)::uuid FROM generate_series(1, 6) AS k)
-               FROM generate_series(1, %s) AS g""",
-            (content, results),
-        )
-        connection.execute("VACUUM ANALYZE")
+    async with open_database(Settings(database_url=url)) as database:
+        await asyncio.to_thread(seed_record, database, results)
     return time.perf_counter() - started
 
 
 def body_of(kind: str, rng: random.Random, results: int) -> dict[str, Any]:
     """A call with a chart of ordinary size; every third patient has no result, every fifth a chart that silences."""
-    number = rng.randrange(results * 4 // 5 * 3 // 2)
+    number = rng.randrange(results * 3 // 2)
+    system, value = patient_of(number, results) if number < results else (SYSTEM, f"Q-{number}")
     problems = [condition("http://hl7.org/fhir/sid/icd-10-cm", code) for code in ("I10", "E11.9", "J44.9", "K21.9")]
     dxa = []
     if number % 5 == 0:
@@ -110,7 +89,7 @@ def body_of(kind: str, rng: random.Random, results: int) -> dict[str, Any]:
     hook = Hook(kind)
     picked = draft() if rng.random() < 0.5 else draft("24627-2")
     context = {"draftOrders": bundle(picked)} if hook in (Hook.ORDER_SELECT, Hook.ORDER_SIGN) else {}
-    person = patient(value=f"P{number}", name=[{"family": "Sample"}], id=PATIENT_ID, address=[{"text": "x" * 400}])
+    person = patient(system, value, name=[{"family": "Sample"}], id=PATIENT_ID, address=[{"text": "x" * 400}])
     prefetch = {
         "patient": person, "dxa": bundle(*dxa), "problems": bundle(*problems), "orders": bundle(),
         "dxaResults": bundle(), "ctbone": bundle(),
@@ -265,7 +244,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             with engine.begin() as connection:
                 upgrade(connection)
             engine.dispose()
-            seeding_s = seed(server, "hooks", arguments.results)
+            seeding_s = asyncio.run(seed(server.url("hooks"), arguments.results))
             print(f"{arguments.results} results in {seeding_s:.0f} s", flush=True)
             port = free_port()
             base = f"http://127.0.0.1:{port}"

@@ -148,10 +148,11 @@ def test_dates_come_from_period_and_issue_too() -> None:
         dxa_report(None, effectivePeriod={"start": "2025-01-01", "end": "2025-01-02"}),
         dxa_report(None, issued="2026-05-05T10:00:00Z"),
         dxa_report("2024-02"),
+        dxa_report("2023"),
         dxa_report(None),
     ]
     days = [None if each.on is None else each.on.isoformat() for each in dxa_done(reports, [], PATIENT_ID)]
-    assert days == ["2026-05-05", "2025-01-02", "2024-02-29", None]
+    assert days == ["2026-05-05", "2025-01-02", "2024-02-29", "2023-12-31", None]
 
 
 @pytest.mark.parametrize(

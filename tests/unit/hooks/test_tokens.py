@@ -15,6 +15,9 @@ from typing import Any
 import httpx
 import pytest
 from cds_ehr import BASE, ISS, JKU, Signer
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from trabecula.errors import Unauthenticated
 from trabecula.hooks.clients import Client
@@ -153,6 +156,18 @@ async def test_forged_signatures_are_refused() -> None:
     stretched = _part(json.dumps({**claims, "exp": claims["exp"] + 60}).encode())
     assert await refused(check(".".join((parts[0], stretched, parts[2])), URL)) == "signature"
     assert await check(good, URL)
+
+
+@pytest.mark.parametrize("more", [{"crit": ["exp"], "exp": 1}, {"crit": []}, {"b64": True}, {}])
+async def test_a_signed_token_with_an_extension_that_must_be_understood_is_refused(more: dict[str, Any]) -> None:
+    unsigned = _assembled({"alg": "ES384", "kid": ES.kid, "jku": JKU, **more}, b"").rpartition(".")[0]
+    r, s = decode_dss_signature(ES.key.private_key.sign(unsigned.encode(), ec.ECDSA(hashes.SHA384())))
+    token = f"{unsigned}.{_part(r.to_bytes(48, 'big') + s.to_bytes(48, 'big'))}"
+    check = checker(Keys(ES))
+    if more:
+        assert await refused(check(token, URL)) == "malformed"
+    else:
+        assert await check(token, URL)
 
 
 @pytest.mark.parametrize("token", ["", "a", "a.b.c", "..", "ü.b.c", "e30.e30.", "x" * 9000, "W10.W10.W10"])
