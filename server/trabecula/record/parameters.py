@@ -197,6 +197,16 @@ PARAMETERS: Final[Mapping[str, tuple[SearchParameter, ...]]] = {
     ),
 }
 
+_OFTEN: Final = frozenset({"device", "performer", "requester", "author", "owner", "agent"})
+
+
+def is_selective(parameter: SearchParameter) -> bool:
+    """Whether few resources have a given value of it."""
+    return parameter.name in ("identifier", "series") or (
+        parameter.kind is Kind.REFERENCE and parameter.name not in _OFTEN
+    )
+
+
 OF_NO_PATIENT: Final = frozenset({"Device"})
 """Types that say nothing of any patient."""
 

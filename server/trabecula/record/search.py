@@ -51,6 +51,8 @@ class KeyClause:
 
     keys: tuple[UUID, ...]
     negated: bool = False
+    selective: bool = False
+    """Whether few resources have such a key: a patient, an identifier, a study, but not a code or the device."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ async def total(connection: AsyncConnection, criteria: Criteria, *, up_to: int |
     table = _table(criteria.type)
     query = _where(select(literal(1).label("one")).select_from(table), table, criteria)
     if up_to is not None:
-        query = query.limit(up_to + 1)
+        # In an order that an index has, so that counting may stop early instead of gathering all that fit.
+        query = query.order_by(table.c.last_updated.desc(), table.c.seq.desc()).limit(up_to + 1)
     found = int((await connection.execute(select(func.count()).select_from(query.subquery()))).scalar_one())
     return None if up_to is not None and found > up_to else found
 
@@ -158,8 +161,9 @@ async def ids_of(
     connection: AsyncConnection, resource_type: str, keys: Collection[UUID], *, limit: int = 200
 ) -> tuple[str, ...]:
     """Ids of the resources of a type that have one of the keys; for chained parameters."""
+    kind = func.concat(resource.c.type)  # see _where
     query = select(resource.c.id).where(
-        resource.c.type == resource_type, ~resource.c.deleted, resource.c.search_keys.overlap(_array(keys))
+        kind == resource_type, ~resource.c.deleted, resource.c.search_keys.overlap(_array(keys))
     )
     return tuple((await connection.execute(query.order_by(resource.c.seq.desc()).limit(limit))).scalars())
 
@@ -192,7 +196,10 @@ def _table(resource_type: str) -> Any:
 
 
 def _where(query: Select[Any], table: Any, criteria: Criteria) -> Select[Any]:
-    query = query.where(table.c.type == criteria.type, ~table.c.deleted)
+    # Where few rows have the key, it alone is to choose them. The planner takes every key that it has no statistics of
+    # for a frequent one, and would walk all rows of the type beside it; an expression is nothing it could walk.
+    kind = func.concat(table.c.type) if _is_selective(criteria) else table.c.type
+    query = query.where(kind == criteria.type, ~table.c.deleted)
     # Clauses with one key each go into one containment, which the index answers in one walk.
     single = [clause.keys[0] for clause in criteria.keys if len(clause.keys) == 1 and not clause.negated]
     if single:
@@ -209,6 +216,11 @@ def _where(query: Select[Any], table: Any, criteria: Criteria) -> Select[Any]:
     for date in criteria.dates:
         query = query.where(or_(false(), *(_fits(table, bound, date.last_updated) for bound in date.bounds)))
     return query
+
+
+def _is_selective(criteria: Criteria) -> bool:
+    named = any(clause.selective and not clause.negated for clause in criteria.keys)
+    return criteria.ids is None and (named or criteria.compartment is not None)
 
 
 def _array(keys: Collection[UUID]) -> ColumnElement[Any]:

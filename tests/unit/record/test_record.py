@@ -31,6 +31,7 @@ from trabecula.record.dates import instant, period
 from trabecula.record.keys import reference_key
 from trabecula.record.search import Criteria, DateBound, DateClause, KeyClause, Position, Prefix, Sort, SortBy, search
 from trabecula.record.store import erase, remove
+from trabecula.service.http.facade.query import parse_query
 from trabecula.work.database import Database
 
 Json = dict[str, Any]
@@ -303,3 +304,15 @@ async def test_a_reference_by_urn_becomes_the_resource_s_own(database: Database)
     references = [each["reference"] for each in stored.content["derivedFrom"]]
     assert references == [f"Observation/{other}", "urn:uuid:elsewhere"]
     assert [each.id for each in found.matches] == [identity]
+
+
+def test_what_names_a_patient_or_study_is_looked_up_by_it_alone() -> None:
+    def statement(resource_type: str, name: str, value: str) -> str:
+        return str(search_module._part(parse_query(resource_type, [(name, value)]).criteria, dated=True))
+
+    for name in ("patient", "subject", "patient.identifier", "identifier", "part-of", "derived-from"):
+        assert "concat(resource.type)" in statement("Observation", name, "x"), name
+    for name in ("code", "status", "device", "identifier:not", "date"):
+        assert "concat" not in statement("Observation", name, "2026"), name
+    held = Criteria("Observation", compartment=(reference_key("patient", "Patient/1"),))
+    assert "concat(resource.type)" in str(search_module._part(held, dated=True))

@@ -18,7 +18,7 @@ from trabecula.record.keys import (
     reference_key,
     system_key,
 )
-from trabecula.record.parameters import Kind, SearchParameter, parameters_of
+from trabecula.record.parameters import Kind, SearchParameter, is_selective, parameters_of
 from trabecula.record.search import Criteria, DateBound, DateClause, KeyClause, Prefix, Sort, SortBy
 from trabecula.service.http.facade.interactions import (
     DEFAULT_COUNT,
@@ -171,7 +171,7 @@ def _of_kind(
         building.keys.append(KeyClause(keys))
     elif parameter.kind is Kind.TOKEN and modifier in ("", "not") and not chained:
         keys = tuple(_token(parameter.name, each) for each in _alternatives(name, value))
-        building.keys.append(KeyClause(keys, negated=modifier == "not"))
+        building.keys.append(KeyClause(keys, negated=modifier == "not", selective=is_selective(parameter)))
     elif parameter.kind is Kind.REFERENCE:
         _reference(building, parameter, name, modifier, chained, value)
     else:
@@ -190,9 +190,10 @@ def _reference(
             keys = tuple(_token("identifier", each) for each in values)
             building.chains.append(Chain(parameter.name, targets, keys, direct))
         else:
-            building.keys.append(KeyClause(direct))
+            building.keys.append(KeyClause(direct, selective=True))
     elif not chained and (not modifier or modifier in parameter.targets):
-        building.keys.append(KeyClause(tuple(_target(parameter, modifier, each) for each in values)))
+        found = tuple(_target(parameter, modifier, each) for each in values)
+        building.keys.append(KeyClause(found, selective=is_selective(parameter)))
     else:
         building.refuse(name, "modifier or chain not supported")
 

@@ -226,7 +226,7 @@ async def _of_chain(connection: AsyncConnection, chain: Chain) -> KeyClause:
     for target in chain.targets:
         ids = await ids_of(connection, target, chain.identifier_keys)
         keys += [reference_key(chain.parameter, f"{target}/{identity}") for identity in ids]
-    return KeyClause(tuple(keys))
+    return KeyClause(tuple(keys), selective=True)
 
 
 async def _total(
@@ -265,7 +265,7 @@ async def _included(
             keys = tuple(reference_key(parameter, f"{each.type}/{each.id}") for each in matches)
             criteria = Criteria(
                 source,
-                (KeyClause(keys),),
+                (KeyClause(keys, selective=True),),
                 compartment=_compartment(principal, reach, source),
                 count=MOST_REVERSE,
             )
