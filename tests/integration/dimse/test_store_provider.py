@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -418,3 +420,63 @@ async def test_bytes_of_open_studies_are_not_collected(database: Database, conte
     later = datetime.now(UTC) + timedelta(days=30)
     done = await collect(database, content, RetentionPolicy(1.0, None, 1.0, 1.0), now=later)
     assert done.objects == 0
+
+
+# What may not be said, and what must be hidden on the wire
+
+
+async def test_no_patient_data_reach_the_logs(
+    open_door: OpenDoor, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    study = dicom_headers.write_headers(
+        tmp_path / "s", GRID, STUDY, SERIES, name="CANARY^NAME", PatientID="CANARY-ID", PatientBirthDate="CANARY"
+    )
+    caplog.clear()
+    capfd.readouterr()
+    async with open_door(max_instances=2) as door:
+        await asyncio.to_thread(send, door.port, study)
+        del study[0].StudyInstanceUID
+        await asyncio.to_thread(send, door.port, study[:1])
+        await asyncio.to_thread(call, door.port, "STRANGER")
+        await asyncio.sleep(1.5)
+    said = "".join([*capfd.readouterr(), *(record.getMessage() for record in caplog.records)])
+    for secret in ("CANARY", STUDY, SERIES, str(study[1].SOPInstanceUID)):
+        assert secret not in said
+
+
+async def test_tls_with_client_certificates(
+    open_door: OpenDoor, database: Database, study: list[FileDataset], tmp_path: Path
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("OPENSSL MISSING")
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    options = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", "req", *options, *names, *files], check=True, capture_output=True)
+    server = {
+        "dimse_tls_certificate_file": certificate,
+        "dimse_tls_key_file": key,
+        "dimse_tls_client_ca_file": certificate,
+    }
+
+    def over_tls(port: int, *, with_certificate: bool) -> Association:
+        context = ssl.create_default_context(cafile=str(certificate))
+        if with_certificate:
+            context.load_cert_chain(certificate, key)
+        entity = AE("SCANNER")
+        entity.add_requested_context(CTImageStorage)
+        entity.acse_timeout = entity.dimse_timeout = 10
+        return entity.associate("127.0.0.1", port, ae_title="TRABECULA", tls_args=(context, "127.0.0.1"))
+
+    async with open_door(**server) as door:
+        association = await asyncio.to_thread(over_tls, door.port, with_certificate=True)
+        assert association.is_established
+        assert (await asyncio.to_thread(association.send_c_store, study[0])).Status == 0
+        await asyncio.to_thread(association.release)
+        plain = await asyncio.to_thread(call, door.port)
+        assert not plain.is_established
+        nobody = await asyncio.to_thread(over_tls, door.port, with_certificate=False)
+        assert not nobody.is_established
+        await until_accepted(database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ def send(objects: Sequence[ResultObject], destination: DimseDestination) -> Sent
 
 
 def _associate(objects: Sequence[ResultObject], destination: DimseDestination) -> Association:
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it would log addresses and, at debug, data sets
     entity = AE(destination.calling_ae_title)
     entity.requested_contexts = requested_contexts(objects)
     limits = destination.limits
