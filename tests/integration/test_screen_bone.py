@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import report_samples as samples
 from live_service import LiveServer, StartServer, wait_until
 from small_archive import SmallArchive, small_archive
+
+from trabecula.config import Settings
 
 Json = dict[str, Any]
 UID = "1.2.826.0.1.99.1"
@@ -212,3 +215,19 @@ def test_without_an_archive_results_are_still_given(start_server: StartServer) -
         response = ask(client, parameters())
         assert response.status_code == 501
         assert response.json()["issue"][0]["code"] == "not-supported"
+
+
+def test_a_person_s_decision_stands_when_the_study_is_read_again(
+    serve: Callable[..., httpx.Client], archive: SmallArchive, database_settings: Settings
+) -> None:
+    archive.studies[KNOWN_UID] = b"report"
+    with serve() as client:
+        assert ask(client, parameters(KNOWN_UID)).status_code == 200
+        with psycopg.connect(str(database_settings.database_url)) as connection:
+            connection.execute("UPDATE resource SET status = 'final' WHERE type = 'DiagnosticReport'")
+        again = ask(client, parameters(KNOWN_UID, force=True))
+        assert again.status_code == 200, again.text
+        assert kinds(again)[0] == "DiagnosticReport"
+        assert archive.pulls == [KNOWN_UID, KNOWN_UID]
+        (report,) = client.get("DiagnosticReport").json()["entry"]
+        assert report["resource"]["meta"]["versionId"] == "1"
