@@ -307,7 +307,8 @@ def page(result: dict[str, Any]) -> str:
     otherwise = ", ".join(f"{name} {number}" for name, number in failed.items())
     lines += [
         "",
-        f"Calls that failed otherwise than by being shed: {otherwise}.",
+        f"Calls that failed otherwise than by being shed: {otherwise}. CDS Hooks and the FHIR record are "
+        "measured apart (`make bench-hooks`, `tests/benchmarks/record.py`).",
         "",
         f"## At {OVERLOAD:g} times the capacity",
         "",
