@@ -348,15 +348,25 @@ async def test_a_page_of_many_is_read_to_its_end(reading: CdsSite, fhir_server: 
     assert await cards(reading, body) == []
 
 
-async def test_only_listed_servers_are_read(site: CdsSite, reading: CdsSite, fhir_server: FhirServer) -> None:
+async def test_only_listed_servers_are_read(
+    reading: CdsSite, fhir_server: FhirServer, database: Database, tmp_path: Path
+) -> None:
     await reading.add_result(low())
     chart(fhir_server, patient(name=[{"family": "Sample"}]))
     for server in (fhir_server.url + "/other", "http://127.0.0.1:9/fhir", "https://evil.example/fhir"):
         answer = await reading.call(VIEW, call(prefetch={}, fhirServer=server))
         assert answer.status_code == 412
-    # the same server, but this EHR's entry does not list it
-    answer = await site.call(VIEW, call(prefetch={}, fhirServer=fhir_server.url))
-    assert answer.status_code == 412
+    # a host that may be called, but not what this EHR's entry lists
+    host = urlsplit(fhir_server.url).netloc
+    settings = Settings(
+        cds_clients_file=clients_file(tmp_path / "unlisted", reading.signer),
+        outbound_hosts=host,
+        outbound_networks="127.0.0.0/8",
+        cds_read_budget_s=5.0,
+    )
+    async with cds_site(database, settings, reading.signer) as unlisted:
+        answer = await unlisted.call(VIEW, call(prefetch={}, fhirServer=fhir_server.url))
+        assert answer.status_code == 412
 
 
 async def test_browsers_are_let_in_by_origin(database: Database, tmp_path: Path) -> None:
