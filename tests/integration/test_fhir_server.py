@@ -16,6 +16,16 @@ PATIENT: Json = {
 TASK: Json = {"resourceType": "Task", "id": "t1", "status": "requested", "intent": "proposal"}
 
 
+OBS_6: Json = {
+    "resourceType": "Observation",
+    "id": "o1",
+    "status": "final",
+    "code": {"text": "x"},
+    "valueString": "y",
+    "dataAbsentReason": {"text": "and a reason"},
+}
+
+
 def transaction(*resources: Json) -> Json:
     return {
         "resourceType": "Bundle",
@@ -55,13 +65,14 @@ def test_put_creates_then_updates_and_keeps_versions(fhir_server: FhirServer) ->
         {key: value for key, value in TASK.items() if key != "intent"},
         {**TASK, "colour": "blue"},
         {**TASK, "meta": {"profile": ["https://elsewhere.example/StructureDefinition/unknown"]}},
+        OBS_6,
     ],
-    ids=["code", "missing element", "unknown element", "unknown profile"],
+    ids=["code", "missing element", "unknown element", "unknown profile", "invariant"],
 )
 def test_what_is_broken_is_refused_and_a_transaction_with_it_leaves_nothing(
     fhir_server: FhirServer, wrong: Json
 ) -> None:
-    status, outcome = fhir_server.call("PUT", "/Task/t1", wrong)
+    status, outcome = fhir_server.call("PUT", f"/{wrong['resourceType']}/{wrong['id']}", wrong)
     assert (status, outcome["resourceType"]) == (400, "OperationOutcome")
     assert fhir_server.call("POST", "/", transaction(PATIENT, wrong))[0] == 400
     assert not any(fhir_server.stored().values())
