@@ -134,9 +134,7 @@ class Case:
         return self.report.screening_id
 
 
-def differences(
-    bundle: Json, server: FhirServer, left_out: Sequence[str] = (), *, profiles: bool = True
-) -> list[str]:
+def differences(bundle: Json, server: FhirServer, left_out: Sequence[str] = (), *, profiles: bool = True) -> list[str]:
     """What keeps the server from holding exactly one copy of each resource, equal to ours but for the patient found."""
     stored = server.stored()
     wanted = list(without_types(from_bundle(bundle), frozenset(left_out)))
@@ -164,7 +162,9 @@ def _server_id(resource: Json, stored: dict[str, list[Json]]) -> str | None:
     return same[0] if len(same) == 1 else None
 
 
-def _about_the_same(resource: Json, stored: dict[str, list[Json]], ids: dict[tuple[str, str], str | None]) -> str | None:
+def _about_the_same(
+    resource: Json, stored: dict[str, list[Json]], ids: dict[tuple[str, str], str | None]
+) -> str | None:
     """A Provenance has no identifier: the one with the same targets."""
     target = _expected(resource, ids)["target"]
     same = [one["id"] for one in stored.get(resource["resourceType"], []) if one["target"] == target]

@@ -81,6 +81,8 @@ PASSING: Final = (
     Fault.UNAUTHORIZED,
 )
 """What a sender has to outlive by itself."""
+WAITING: Final = frozenset({Fault.HANG, Fault.COMMIT_HANG, Fault.SLOW_LORIS})
+"""Cost the sender its whole patience."""
 COMMITTING: Final = frozenset(
     {Fault.COMMIT_HANG, Fault.COMMIT_CUT, Fault.COMMIT_ERROR, Fault.COMMIT_GIANT, Fault.SLOW_LORIS, Fault.NOT_JSON}
 )
@@ -115,6 +117,7 @@ class HostileEhr:
     """Each strikes once, the first that fits."""
     chance: float = 0.0
     """Of a passing fault for any request, drawn from ``random``."""
+    passing: tuple[Fault, ...] = PASSING
     random: random.Random = field(default_factory=lambda: random.Random(6))
     down_until: datetime | None = None
     statement: Callable[[Json], Json] = lambda statement: statement
@@ -182,7 +185,7 @@ class HostileEhr:
                 del self.faults[at]
                 return fault
         if self.random.random() < self.chance:
-            return self.random.choice(PASSING)
+            return self.random.choice(self.passing)
         return None
 
     async def _before(self, fault: Fault, writer: asyncio.StreamWriter) -> bool:
