@@ -36,7 +36,7 @@ from trabecula.service.dimse.serving import DimseDoor, dimse_service
 from trabecula.service.dimse.statuses import StoreStatus
 from trabecula.work.content import FolderContent
 from trabecula.work.database import Database
-from trabecula.work.records import ScreeningRecord, Source
+from trabecula.work.records import ContentRef, ScreeningRecord, Source
 from trabecula.work.schema import screening
 from trabecula.work.store import ScreeningStore
 
@@ -338,6 +338,27 @@ async def test_a_service_that_stops_says_try_again(open_door: OpenDoor, study: l
         assert await asyncio.to_thread(send, door.port, study[:1]) == [StoreStatus.OUT_OF_RESOURCES]
 
 
+async def test_bytes_that_were_taken_away_meanwhile_are_not_acknowledged(
+    open_door: OpenDoor,
+    database: Database,
+    content: FolderContent,
+    study: list[FileDataset],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put = content.put
+
+    async def put_and_lose(data: bytes | Path) -> ContentRef:
+        ref = await put(data)
+        (content.folder / ref.sha256[:2] / ref.sha256).unlink()
+        return ref
+
+    monkeypatch.setattr(content, "put", put_and_lose)
+    async with open_door() as door:
+        assert await asyncio.to_thread(send, door.port, study[:1]) == [StoreStatus.OUT_OF_RESOURCES]
+        await asyncio.sleep(1.0)
+    assert await screenings(database) == []
+
+
 # Storage commitment
 
 
@@ -406,6 +427,9 @@ async def test_old_journals_are_forgotten(database: Database, content: FolderCon
     assert await reception.look() == 0
     moment[0] += timedelta(seconds=11)
     assert await reception.look() == 1
+    await reception.take(Instance("1.2", "1.2.3", CTImageStorage, b"bytes"))
+    moment[0] += timedelta(seconds=11)
+    assert await reception.look() == 0  # the same again is nothing new
     assert await reception.committed(["1.2.3"]) == {"1.2.3": CTImageStorage}
     moment[0] += timedelta(seconds=101)
     assert await reception.look() == 0

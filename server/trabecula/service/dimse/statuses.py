@@ -6,6 +6,8 @@ from enum import IntEnum
 from typing import Final
 
 from trabecula.errors import (
+    ContentMissing,
+    ContentUnavailable,
     CorruptInstance,
     DatabaseError,
     Draining,
@@ -41,6 +43,8 @@ STATUS_OF: Final[tuple[tuple[type[TrabeculaError], StoreStatus], ...]] = (
     (Draining, StoreStatus.OUT_OF_RESOURCES),
     (Overloaded, StoreStatus.OUT_OF_RESOURCES),
     (DatabaseError, StoreStatus.OUT_OF_RESOURCES),
+    (ContentUnavailable, StoreStatus.OUT_OF_RESOURCES),
+    (ContentMissing, StoreStatus.OUT_OF_RESOURCES),
     (LimitExceeded, StoreStatus.OVER_LIMIT),
     (ImplausibleSize, StoreStatus.OVER_LIMIT),
     (CorruptInstance, StoreStatus.CANNOT_UNDERSTAND),
