@@ -504,3 +504,25 @@ async def test_tls_with_client_certificates(
         nobody = await asyncio.to_thread(over_tls, door.port, with_certificate=False)
         assert not nobody.is_established
         await until_accepted(database)
+
+
+async def test_a_forgotten_study_that_comes_again_in_another_order_is_the_same_screening(
+    database: Database, content: FolderContent
+) -> None:
+    moment = [datetime(2026, 1, 1, tzinfo=UTC)]
+    settings = replace(Settings(), dimse_journal_s=100.0)
+    store = ScreeningStore(database, content=content)
+    reception = Reception(database, content, store, settings, now=lambda: moment[0])
+    instances = [Instance("1.2", f"1.2.{n}", CTImageStorage, bytes([n])) for n in range(4)]
+    seen = []
+    for order in (instances, instances[::-1]):
+        for each in order:
+            moment[0] += timedelta(seconds=1)
+            await reception.take(each)
+        record = await reception.complete("1.2")
+        assert record is not None
+        seen.append(record.screening_id)
+        moment[0] += timedelta(seconds=200)
+        await reception.look()
+        assert await reception.committed(["1.2.1"]) == {}
+    assert len(set(seen)) == 1
