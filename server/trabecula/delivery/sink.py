@@ -83,7 +83,8 @@ async def enqueue_everywhere(
             ),
             now,
         )
-        for each in destinations
+        # in one order for all transactions, or two of them could wait for each other
+        for each in sorted(destinations, key=lambda each: each.name)
         if new_documents or isinstance(each, FhirDestination)
     ]
 
