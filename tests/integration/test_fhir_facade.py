@@ -21,6 +21,7 @@ from sqlalchemy import text
 from trabecula.record.store import put, remove
 from trabecula.service.http.facade.interactions import RECORD_TYPES
 from trabecula.service.http.options import HttpOptions
+from trabecula.service.logs import configure_logs
 from trabecula.work.database import Database
 
 Json = dict[str, Any]
@@ -429,6 +430,7 @@ async def test_browsers_are_let_in_by_name_alone(database: Database, tmp_path: P
 
 
 async def test_the_log_holds_no_word_of_a_patient(site: LiveHttp, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info")  # anew, so that it writes to what is captured
     await site.get(f"Observation?patient.identifier={PATIENT}")
     await site.get("Observation/SAMPLE-0001")
     await site.get("Observation?SAMPLE-0001=SAMPLE-0001")
