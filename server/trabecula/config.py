@@ -55,6 +55,9 @@ class Settings:
     """The only folder that the operators' service writes backups to and restores them from."""
     metrics_listen: str | None = None
     """host:port for Prometheus (``/metrics``); None serves none."""
+    health_listen: str | None = None
+    """host:port of ``grpc.health.v1`` without TLS, for the platform's probes (services ``startup`` and ``ready``, and
+    ``""`` for liveness); None serves none. The gRPC service has its own health beside it."""
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
     tls_client_ca_file: Path | None = None
@@ -328,6 +331,8 @@ def _check(settings: Settings) -> None:
     split_address(settings.listen)
     if settings.metrics_listen is not None:
         split_address(settings.metrics_listen)
+    if settings.health_listen is not None:
+        split_address(settings.health_listen)
     if settings.admin_listen is not None:
         host, _ = split_address(settings.admin_listen)
         if host not in LOOPBACK and settings.tls_client_ca_file is None:

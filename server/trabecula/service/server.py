@@ -17,6 +17,7 @@ from trabecula.errors import ConfigurationError
 from trabecula.service.admin import AdminServicer
 from trabecula.service.core import ScreeningCore
 from trabecula.service.grpc_server import GrpcServer
+from trabecula.service.health import HealthDoor, database_answers
 from trabecula.service.http.serving import HttpServer
 from trabecula.service.http.wiring import Surroundings, http_service
 from trabecula.service.intake import Intake
@@ -71,6 +72,7 @@ class Server:
         self._admin: GrpcServer | None = None
         self._http: HttpServer | None = None
         self._dimse: DimseDoor | None = None
+        self._health: HealthDoor | None = None
 
     @property
     def dimse_port(self) -> int:
@@ -92,6 +94,11 @@ class Server:
         """Where FHIR, CDS Hooks and pages are; 0 without ``http_listen``."""
         return self._http.port if self._http is not None else 0
 
+    @property
+    def health_port(self) -> int:
+        """Where the platform's probes ask; 0 without ``health_listen``."""
+        return self._health.port if self._health is not None else 0
+
     async def start(self) -> None:
         """Open the database, load the models, then open the doors.
 
@@ -108,6 +115,10 @@ class Server:
 
     async def _start(self) -> None:
         settings, opened = self._settings, self._open
+        if settings.health_listen is not None:
+            self._health = HealthDoor()
+            opened.push_async_callback(self._health.close)
+            await self._health.open(settings.health_listen)
         check_schema = settings.role is not Role.ADMIN
         self.database = await opened.enter_async_context(open_database(settings, check_schema=check_schema))
         self.content = await opened.enter_async_context(open_content(settings))
@@ -131,6 +142,8 @@ class Server:
             await self._start_http()
             if settings.dimse_listen is not None:
                 await self._start_dimse()
+        if self._health is not None:
+            await self._health.started(database_answers(self.database))
 
     async def _start_work(self, runner: Runner) -> None:
         settings = self._settings
@@ -194,6 +207,8 @@ class Server:
         if self._stopped:
             return
         self._stopped = True
+        if self._health is not None:
+            await self._health.drain()
         doors = [door for door in (self._grpc, self._admin) if door is not None]
         for door in doors:
             await door.drain()
@@ -233,6 +248,7 @@ async def serve(
     tls = settings.tls_certificate_file is not None
     ports = {"port": server.port, "admin_port": server.admin_port, "http_port": server.http_port}
     ports["dimse_port"] = server.dimse_port
+    ports["health_port"] = server.health_port
     log.info("serving", role=settings.role.value, tls=tls, **ports)
     if ready is not None and (waiting := ready(server.port or server.admin_port)) is not None:
         await waiting
