@@ -101,7 +101,7 @@ def test_it_is_not_ready_while_the_database_is_away(
     live = start_server(health_listen="127.0.0.1:0", database_timeout_s=1.0)
     port, name = live.server.health_port, live.server.database.parameters["dbname"]
     database_server.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
-    database_server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    database_server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
     try:
         wait_until(lambda: ask(port, "ready") == NOT_SERVING, 20)
         assert [ask(port, ""), ask(port, "startup")] == [SERVING, SERVING]
