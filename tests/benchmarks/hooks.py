@@ -292,7 +292,8 @@ def page(found: dict[str, Any]) -> str:
         "# CDS Hooks under load",
         "",
         f"`make bench-hooks`: {found['rate_per_s']:g} calls a second (Poisson, open loop: "
-        f"latency counts from the moment a call was due), the last answer after {found['length_s']:g} s; each with an ES384 token of its own that is checked and "
+        f"latency counts from the moment a call was due), the last answer "
+        f"after {found['length_s']:g} s; each with an ES384 token of its own that is checked and "
         f"remembered; the store holds {found['results_in_store']:,} results; access to results is written to the "
         "record. Service, PostgreSQL (durable) and generator share "
         f"{machine['cores']} cores, Python {machine['python']}.",
