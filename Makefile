@@ -46,6 +46,9 @@ test: install-dev ## Lint, check types and import contracts, run the tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m 'not heavy'
 
+test-heavy: install-dev ## The proofs that take long: random kills of every part, storms, random faults of EHR and PACS
+	$(BIN)/python -m pytest -m heavy
+
 bench: install-dev ## Speed and memory against a peer architecture; density against known truth
 	$(BIN)/python tests/benchmarks/end_to_end.py --out docs/benchmarks
 	$(BIN)/python tests/benchmarks/phantoms.py --out docs/benchmarks
