@@ -50,8 +50,10 @@ class Cluster:
         self.port = free_port()
         self._bin = binaries()
         self._environment = {**os.environ, **environment, "LC_ALL": "C"}
-        # PostgreSQL does not run as root.
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
+        # PostgreSQL does not run as root. Not by Popen(user=...): that forks, which gRPC's threads do not bear.
+        user = [f"--reuid={self._user}", f"--regid={pwd.getpwnam(self._user).pw_gid}"] if self._user else []
+        self._prefix = ["setpriv", *user, "--clear-groups"] if user else []
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: psycopg.Connection[Any] | None = None
 
@@ -97,9 +99,9 @@ class Cluster:
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 with (self.folder / "log").open("ab") as log:
-                    command = [self._bin / "postgres", "-D", self.data]
+                    command = [*self._prefix, self._bin / "postgres", "-D", self.data]
                     self._process = subprocess.Popen(
-                        command, stdout=log, stderr=log, env=self._environment, user=self._user, start_new_session=True
+                        command, stdout=log, stderr=log, env=self._environment, start_new_session=True
                     )
             if self.is_up():
                 return
@@ -173,11 +175,10 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [self._bin / program, *arguments],
+            [*self._prefix, self._bin / program, *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
             env=self._environment,
-            user=self._user,
         )
 
 
