@@ -205,6 +205,16 @@ def sabotage_table(rows: list[dict[str, Any]]) -> list[str]:
     return lines + [f"| {row['what']} | {row['noticed_by'] or 'NOT NOTICED'} | {row['first_breach']} |" for row in rows]
 
 
+def write(result: dict[str, Any], out: Path) -> None:
+    """After each scenario, so that a long run that is stopped was not for nothing."""
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / "faults.json"
+    if kept.exists() and (sabotage := json.loads(kept.read_text()).get("sabotage")):
+        result = {**result, "sabotage": sabotage}
+    kept.write_text(json.dumps(result, indent=1) + "\n")
+    (out / "faults.md").write_text(page(result))
+
+
 def machine() -> str:
     memory_gib = psutil.virtual_memory().total / 2**30
     return f"{psutil.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} {platform.machine()}"
@@ -247,13 +257,8 @@ def main() -> int:
         print(f"{name}: {len(verdict.breaches)} breaches in {wall_s:.0f} s {verdict.counts}", flush=True)
         for breach in verdict.breaches[:20]:
             print(f"  {breach}", flush=True)
-    if given.out is not None:
-        given.out.mkdir(parents=True, exist_ok=True)
-        kept = given.out / "faults.json"
-        if kept.exists() and (sabotage := json.loads(kept.read_text()).get("sabotage")):
-            result["sabotage"] = sabotage
-        kept.write_text(json.dumps(result, indent=1) + "\n")
-        (given.out / "faults.md").write_text(page(result))
+        if given.out is not None:
+            write(result, given.out)
     broken = [name for name, each in result["scenarios"].items() if each["breaches"]]
     if broken:
         print(f"broken: {', '.join(broken)}; seed {given.seed}; kept in {root}", file=sys.stderr)
