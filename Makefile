@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VALIDATORS := tests/validators
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-train demo test lint types contracts check bench durable bench-hooks cohort delivery-faults lock guide proto clean faults sabotage load soak
+.PHONY: help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks cohort delivery-faults lock guide proto clean faults sabotage load soak
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
