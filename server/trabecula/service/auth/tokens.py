@@ -172,4 +172,3 @@ def _opened(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(header, dict) or not isinstance(claims, dict):
         raise Unauthenticated(why="not a signed token")
     return header, claims
-

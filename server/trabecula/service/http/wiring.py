@@ -90,9 +90,7 @@ async def http_service(settings: Settings, around: Surroundings) -> AsyncIterato
         yield server
 
 
-async def _stow(
-    settings: Settings, around: Surroundings, door: Door, stack: AsyncExitStack
-) -> tuple[BaseRoute, ...]:
+async def _stow(settings: Settings, around: Surroundings, door: Door, stack: AsyncExitStack) -> tuple[BaseRoute, ...]:
     """Studies by STOW-RS; those that are complete are accepted as long as the stack is open."""
     reception = Reception(around.database, around.content, around.store, settings)
     reception.start()
