@@ -19,6 +19,7 @@ import psycopg
 
 DATABASE = "trabecula"
 START_S = 60.0
+STOP_S = 30.0
 
 
 def binaries() -> Path:
@@ -126,9 +127,19 @@ class Cluster:
     def restart(self, how: signal.Signals) -> None:
         """SIGINT: a fast shutdown and a new start; SIGQUIT: an immediate one, so that it recovers from its log."""
         self.signal(how)
-        if self._process is not None:
-            self._process.wait(START_S)
+        self._wait_or_kill()
         self.start()
+
+    def _wait_or_kill(self) -> None:
+        """PostgreSQL 15 was seen to wait for ever in a fast shutdown that met a backend killed at that moment."""
+        if self._process is not None:
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.signal(signal.SIGQUIT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(STOP_S)
+                self.kill()
 
     def signal(self, how: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -161,11 +172,7 @@ class Cluster:
 
     def stop(self) -> None:
         self.signal(signal.SIGINT)
-        if self._process is not None:
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        self._wait_or_kill()
 
     def _forget_connection(self) -> None:
         if self._connection is not None:

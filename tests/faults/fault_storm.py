@@ -229,9 +229,14 @@ class Storm:
                 self._rng.shuffle(bag)
             name = bag.pop()
             self.ledger.fault(name)
-            with contextlib.suppress(psutil.Error, psycopg.Error):
+            try:
                 faults[name]()
                 self.injected[name] += 1
+            except (psutil.Error, psycopg.Error):
+                continue  # what it wanted to strike is away itself
+            except Exception as error:
+                self.verdict.breach(f"the harness could not do {name}: {type(error).__name__}: {error}")
+                return
 
     def _keep_alive(self) -> None:
         """The service manager: what died comes back after a moment."""
