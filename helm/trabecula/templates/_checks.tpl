@@ -11,13 +11,15 @@
 {{- if and .networkPolicy.enabled (not .networkPolicy.egress.database.to) }}{{ $missing = append $missing "networkPolicy.egress.database.to: say where PostgreSQL is, or nothing can reach it (networkPolicy.enabled=false opens everything)" }}{{ end -}}
 {{- if and .networkPolicy.enabled .content.url (not .networkPolicy.egress.objectStorage.to) }}{{ $found = append $found "networkPolicy.egress.objectStorage.to: say where content.url is" }}{{ end -}}
 {{- if and .worker.autoscaling.enabled .worker.keda.enabled }}{{ $found = append $found "worker: autoscaling (HPA) and keda exclude each other" }}{{ end -}}
+{{- $limit := include "trabecula.mebibytes" (dig "limits" "memory" "" .worker.resources) -}}
+{{- if and $limit (le (int64 $limit) (mul (int64 .worker.studyMemoryMiB) (int64 .worker.studiesAtOnce))) }}{{ $found = append $found (printf "worker.resources.limits.memory: %d studies of %d MiB do not fit into it" (int .worker.studiesAtOnce) (int .worker.studyMemoryMiB)) }}{{ end -}}
 {{- if gt (int .api.autoscaling.minReplicas) (int .api.autoscaling.maxReplicas) }}{{ $found = append $found "api.autoscaling: minReplicas is more than maxReplicas" }}{{ end -}}
 {{- if gt (int .worker.autoscaling.minReplicas) (int .worker.autoscaling.maxReplicas) }}{{ $found = append $found "worker.autoscaling: minReplicas is more than maxReplicas" }}{{ end -}}
 {{- if gt (int .worker.keda.minReplicas) (int .worker.keda.maxReplicas) }}{{ $found = append $found "worker.keda: minReplicas is more than maxReplicas" }}{{ end -}}
 {{- if has .models.source (list "imageVolume" "initContainer") }}
 {{- if not (and .models.image.repository .models.image.digest) }}{{ $found = append $found (printf "models.image: %s needs repository and digest" .models.source) }}{{ end -}}
 {{- end -}}
-{{- if and (eq .models.source "imageVolume") (semverCompare "<1.36.0-0" $.Capabilities.KubeVersion.Version) }}{{ $found = append $found (printf "models.source: image volumes need Kubernetes 1.36, this is %s; take existingClaim or initContainer" $.Capabilities.KubeVersion.Version) }}{{ end -}}
+{{- if and (eq .models.source "imageVolume") (semverCompare "<1.36.0-0" $.Capabilities.KubeVersion.Version) }}{{ $missing = append $missing (printf "models.source: image volumes need Kubernetes 1.36, this is %s; take existingClaim or initContainer" $.Capabilities.KubeVersion.Version) }}{{ end -}}
 {{- if and (eq .models.source "existingClaim") (not .models.existingClaim) }}{{ $found = append $found "models.existingClaim: name the claim" }}{{ end -}}
 {{- if and .http.enabled (not .http.publicBaseUrl) }}{{ $found = append $found "http.publicBaseUrl: say under which address clients reach it; tokens name it" }}{{ end -}}
 {{- if and .http.users.existingSecret (not .http.sessionKey.existingSecret) }}{{ $found = append $found "http.sessionKey.existingSecret: replicas must share the key of the pages' sessions" }}{{ end -}}
@@ -39,4 +41,12 @@
 {{- if $found }}{{ fail $text }}{{ end -}}
 {{- /* What is only missing is forgiven by helm lint, which knows the defaults alone. */ -}}
 {{- if $missing }}{{ $_ := required $text "" }}{{ end -}}
+{{- end }}
+
+{{- /* A quantity in MiB, where it ends in Mi, Gi or Ti; nothing for others. */ -}}
+{{- define "trabecula.mebibytes" -}}
+{{- $text := toString . -}}
+{{- if hasSuffix "Mi" $text }}{{ trimSuffix "Mi" $text | float64 | int64 }}{{ end -}}
+{{- if hasSuffix "Gi" $text }}{{ mulf (trimSuffix "Gi" $text | float64) 1024 | int64 }}{{ end -}}
+{{- if hasSuffix "Ti" $text }}{{ mulf (trimSuffix "Ti" $text | float64) 1048576 | int64 }}{{ end -}}
 {{- end }}

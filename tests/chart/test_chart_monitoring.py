@@ -1,0 +1,138 @@
+"""Alert rules and dashboards: judged by promtool, and made of metrics that the program really gives."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helm_chart import CHART, REPOSITORY, Rendered, template
+from prometheus_client import CollectorRegistry, generate_latest
+
+from trabecula.service.http.cds_metrics import CdsMetrics
+from trabecula.service.interceptors import CallMetrics
+from trabecula.service.metrics import LoadGauges, ScreeningMetrics
+
+RULES = CHART / "files" / "rules" / "trabecula.yaml"
+DASHBOARDS = sorted((CHART / "files" / "dashboards").glob("*.json"))
+OF_PROMETHEUS = {"up"}
+WORD = re.compile(r"\b(?:trabecula|grpc_server)_[a-z0-9_]+\b")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("PROMTOOL MISSING (Debian package prometheus): the alert rules are not tested")
+    return found
+
+
+@pytest.fixture(scope="session")
+def exported() -> set[str]:
+    """Names of all series that the program's own collectors can give."""
+    registry = CollectorRegistry()
+    ScreeningMetrics(registry)
+    CallMetrics(registry)
+    CdsMetrics(registry)
+    LoadGauges(None, registry)  # type: ignore[arg-type]
+    names = set()
+    for line in generate_latest(registry).decode().splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            names |= {name} if kind != "histogram" else {f"{name}_{end}" for end in ("bucket", "sum", "count")}
+    return names
+
+
+def alerts() -> list[dict[str, Any]]:
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def test_promtool_takes_the_rendered_rules(promtool: str, everything: Rendered, tmp_path: Path) -> None:
+    path = tmp_path / "rendered.yaml"
+    path.write_text(yaml.safe_dump(everything.one("PrometheusRule")["spec"]), encoding="utf-8")
+    done = subprocess.run([promtool, "check", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(alerts()) + 4} rules found" in done.stdout
+
+
+def test_every_alert_fires_when_it_should_and_not_before(promtool: str, tmp_path: Path) -> None:
+    shutil.copy(RULES, tmp_path)
+    cases = Path(__file__).resolve().parent / "trabecula_rules_test.yaml"
+    shutil.copy(cases, tmp_path)
+    done = subprocess.run([promtool, "test", "rules", tmp_path / cases.name], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = cases.read_text(encoding="utf-8")
+    assert {each["alert"] for each in alerts()} == set(re.findall(r"alertname: (\w+)", text))
+
+
+def test_the_rendered_rules_are_the_tested_bytes(tmp_path: Path, everything: Rendered) -> None:
+    own = yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    minimal = CHART / "ci" / "minimal-values.yaml"
+    done = template(CHART, "--values", minimal, "--set", "monitoring.prometheusRule.enabled=true")
+    (rule,) = (each for each in yaml.safe_load_all(done.stdout) if each and each["kind"] == "PrometheusRule")
+    assert rule["spec"] == own
+    linked = [each["annotations"]["runbook_url"] for group in everything.one("PrometheusRule")["spec"]["groups"]
+              for each in group["rules"] if "alert" in each]  # fmt: skip
+    assert linked
+    assert all(each.startswith("https://docs.example.org/runbooks#") for each in linked)
+
+
+def test_rules_and_dashboards_use_only_metrics_that_exist(exported: set[str]) -> None:
+    assert len(exported) > 20
+    used = set(WORD.findall(RULES.read_text(encoding="utf-8")))
+    recorded = {"grpc_server_handled_errors"}  # the middle of a recording rule's name
+    for path in DASHBOARDS:
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]:
+            for target in panel.get("targets", []):
+                used |= set(WORD.findall(target["expr"]))
+    assert used - recorded - OF_PROMETHEUS <= exported
+
+
+def test_outcomes_in_rules_are_words_of_the_program() -> None:
+    from trabecula.errors import Overloaded
+    from trabecula.work.states import State
+
+    text = RULES.read_text(encoding="utf-8")
+    outcomes = set(re.findall(r'outcome="([a-z-]+)"', text))
+    assert outcomes <= {state.value for state in State} | {Overloaded().code}
+
+
+def test_every_alert_has_a_severity_and_a_section_in_the_runbooks() -> None:
+    page = (REPOSITORY / "docs" / "runbooks.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (\w+)$", page, re.MULTILINE)
+    assert [*sections] == [each["alert"] for each in sorted(alerts(), key=lambda each: sections.index(each["alert"]))]
+    assert set(sections) == {each["alert"] for each in alerts()}
+    for each in alerts():
+        assert each["labels"]["severity"] in ("page", "ticket")
+        assert each["annotations"]["runbook_url"] == f"docs/runbooks.md#{each['alert'].lower()}"
+        assert each["annotations"]["summary"]
+
+
+def test_promtool_takes_every_expression_of_the_dashboards(promtool: str, tmp_path: Path) -> None:
+    expressions = [
+        target["expr"]
+        for path in DASHBOARDS
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
+        for target in panel.get("targets", [])
+    ]
+    assert len(expressions) > 15
+    rules = [{"record": f"panel:n{index}", "expr": text} for index, text in enumerate(expressions)]
+    path = tmp_path / "panels.yaml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
+    done = subprocess.run([promtool, "check", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_dashboards_come_as_the_sidecar_wants_them(everything: Rendered) -> None:
+    maps = [each for each in everything.of("ConfigMap") if "grafana_dashboard" in each["metadata"]["labels"]]
+    assert len(maps) == len(DASHBOARDS)
+    for each, path in zip(maps, DASHBOARDS, strict=True):
+        assert json.loads(each["data"][path.name]) == json.loads(path.read_text(encoding="utf-8"))
+        panels = json.loads(each["data"][path.name])["panels"]
+        assert len({panel["id"] for panel in panels}) == len(panels)
