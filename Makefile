@@ -3,15 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VALIDATORS := tests/validators
+CHART_TOOLS := tests/chart
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks cohort delivery-faults lock guide proto clean faults sabotage load soak
+.PHONY: help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks cohort delivery-faults lock guide chart proto clean faults sabotage load soak
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## Set up .venv with the program alone
-install-dev: $(VENV)/.installed-dev $(VALIDATORS)/node_modules/.installed ## Set up .venv with everything that tests need
+install-dev: $(VENV)/.installed-dev $(VALIDATORS)/node_modules/.installed $(CHART_TOOLS)/node_modules/.installed ## Set up .venv with everything that tests need
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Trabecula needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
@@ -34,6 +35,11 @@ $(VENV)/.installed-train: pyproject.toml requirements.lock | $(BIN)/python
 $(VALIDATORS)/node_modules/.installed: $(VALIDATORS)/package-lock.json | $(VENV)/.installed-dev
 	@if command -v npm >/dev/null; then npm ci --prefix $(VALIDATORS) --no-audit --no-fund --loglevel=error; \
 	else echo "NOT INSTALLED (no npm): the FHIR validators. Tests that need them will be skipped and say so." >&2; mkdir -p $(@D); fi
+	@touch $@
+
+$(CHART_TOOLS)/node_modules/.installed: $(CHART_TOOLS)/package-lock.json | $(VENV)/.installed-dev
+	@if command -v npm >/dev/null; then npm ci --prefix $(CHART_TOOLS) --no-audit --no-fund --loglevel=error; \
+	else echo "NOT INSTALLED (no npm): Helm. Tests of the chart will be skipped and say so." >&2; mkdir -p $(@D); fi
 	@touch $@
 
 demo: install ## Start the service, send it a phantom study, show the report
@@ -80,6 +86,10 @@ cohort: install-dev ## Simulate patients anew; every calibration method against 
 guide: install-dev ## Build the FHIR implementation guide, its examples and its page anew
 	$(BIN)/python scripts/build_fhir_guide.py
 
+chart: install-dev ## Write the Helm chart's schema and table anew, and what it renders
+	$(BIN)/python scripts/write_helm_reference.py
+	TRABECULA_UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/chart
+
 proto: install-dev ## Generate the gRPC code from proto/
 	scripts/generate_proto.sh
 
@@ -88,4 +98,4 @@ lock: ## Solve the versions in requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra nnunet --universal --python-version 3.11 --no-header --no-emit-index-url --quiet --output-file requirements.lock
 
 clean: ## Remove what was set up and made
-	rm -rf $(VENV) $(VALIDATORS)/node_modules out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VALIDATORS)/node_modules $(CHART_TOOLS)/node_modules out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Debian packages that the tests use as independent judges and peers: dciodvfy, dcmtk, PixelMed and Orthanc (DICOM),
-# poppler (PDF), Chromium (the pages), Node (FHIR validators).
+# poppler (PDF), Chromium (the pages), Node (FHIR validators, Helm), promtool (alert rules).
 # Does nothing when they are there; says so and goes on where it may not install.
 set -euo pipefail
 
 declare -A package_of=(
     [dciodvfy]=dicom3tools [storescu]=dcmtk [Orthanc]=orthanc [java]=default-jre-headless [pdftotext]=poppler-utils
-    [chromium]=chromium [node]=nodejs [npm]=npm
+    [chromium]=chromium [node]=nodejs [npm]=npm [promtool]=prometheus
     [/usr/share/java/pixelmed.jar]=libpixelmed-java
     [/usr/share/orthanc/plugins/libOrthancDicomWeb.so]=orthanc-dicomweb
 )

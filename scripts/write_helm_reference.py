@@ -19,11 +19,41 @@ CHART = Path(__file__).resolve().parents[1] / "helm" / "trabecula"
 BEGIN, END = "<!-- values: written by scripts/write_helm_reference.py -->", "<!-- end of values -->"
 
 MADE_BY_THE_CHART = frozenset(
-    """role listen admin_listen backup_dir metrics_listen health_listen tls_certificate_file tls_key_file
-    tls_client_ca_file models_dir state_dir database_url database_password_file content_url content_options_file workers
-    worker_memory_bytes drain_timeout_s destinations_file client_keys_dir cds_clients_file users_file session_key_file
-    http_listen http_tls_certificate_file http_tls_key_file public_base_url dimse_listen dimse_ae_title dimse_peers
-    dimse_tls_certificate_file dimse_tls_key_file dimse_tls_client_ca_file""".split()
+    {
+        "role",
+        "listen",
+        "admin_listen",
+        "backup_dir",
+        "metrics_listen",
+        "health_listen",
+        "tls_certificate_file",
+        "tls_key_file",
+        "tls_client_ca_file",
+        "models_dir",
+        "state_dir",
+        "database_url",
+        "database_password_file",
+        "content_url",
+        "content_options_file",
+        "workers",
+        "worker_memory_bytes",
+        "drain_timeout_s",
+        "destinations_file",
+        "client_keys_dir",
+        "cds_clients_file",
+        "users_file",
+        "session_key_file",
+        "http_listen",
+        "http_tls_certificate_file",
+        "http_tls_key_file",
+        "public_base_url",
+        "dimse_listen",
+        "dimse_ae_title",
+        "dimse_peers",
+        "dimse_tls_certificate_file",
+        "dimse_tls_key_file",
+        "dimse_tls_client_ca_file",
+    }
 )
 """Settings that have values of their own in the chart, or that would break it."""
 
@@ -71,7 +101,9 @@ def readme_text() -> str:
     for value in values:
         shown = "" if value.default in ("", [], {}) else f"`{json.dumps(value.default, ensure_ascii=False)}`"
         choices = value.schema.get("enum")
-        words = value.description + ("" if not choices else " One of " + ", ".join(f"`{_word(c)}`" for c in choices) + ".")
+        words = value.description + (
+            "" if not choices else " One of " + ", ".join(f"`{_word(c)}`" for c in choices) + "."
+        )
         lines.append(f"| `{value.path}` | {shown.replace('|', chr(92) + '|')} | {words} |")
     text = (CHART / "README.md").read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
@@ -104,7 +136,12 @@ def _object(node: Any, lines: list[str], path: str, description: str, found: lis
         default = yaml.safe_load(yaml.serialize(value))
         properties[name] = {"description": words, **_inferred(default, extra), **extra}
         found.append(Value(where, default, words, extra))
-    return {"description": description or "Values.", "type": "object", "additionalProperties": False, "properties": properties}
+    return {
+        "description": description or "Values.",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+    }
 
 
 def _comment(lines: list[str], line: int) -> list[str]:
@@ -141,7 +178,10 @@ def _settings() -> dict[str, Any]:
     """Every other field of the program's settings, with its type."""
     hints = get_type_hints(Settings)
     properties = {
-        each.name: {"description": f"`TRABECULA_{each.name.upper()}` of docs/configuration.md.", **_typed(hints[each.name])}
+        each.name: {
+            "description": f"`TRABECULA_{each.name.upper()}` of docs/configuration.md.",
+            **_typed(hints[each.name]),
+        }
         for each in fields(Settings)
         if each.name not in MADE_BY_THE_CHART
     }

@@ -15,7 +15,9 @@ def renders() -> tuple[Rendered, ...]:
     if not HELM.exists():
         pytest.skip(MISSING)
     return tuple(
-        render(path, version) for path in FILES for version in (OLDEST, NEWEST)
+        render(path, version)
+        for path in FILES
+        for version in (OLDEST, NEWEST)
         if version == NEWEST or path.name not in ONLY_NEWEST
     )
 

@@ -120,5 +120,7 @@ def test_ports_of_policies_exist_in_the_pods(everything: Rendered) -> None:
 
 def test_everyone_who_calls_by_name_may_look_it_up(everything: Rendered) -> None:
     for component in ROLES:
-        dns = [rule for rule in rules(everything, component, "Egress") if {"port": 53, "protocol": "UDP"} in rule["ports"]]
+        dns = [
+            rule for rule in rules(everything, component, "Egress") if {"port": 53, "protocol": "UDP"} in rule["ports"]
+        ]
         assert len(dns) == 1, component

@@ -319,11 +319,9 @@ def test_routes_and_ingresses_point_at_ports_that_exist(everything: Rendered) ->
 
 def test_the_checksum_follows_the_settings(everything: Rendered, minimal: Rendered) -> None:
     for role in ("api", "worker"):
-        sums = [
-            {key: text for key, text in each.one("Deployment", f"-{role}")["spec"]["template"]["metadata"]["annotations"].items()
-             if key.startswith("checksum/")}
-            for each in (everything, minimal)
-        ]  # fmt: skip
+        pods = [each.one("Deployment", f"-{role}")["spec"]["template"] for each in (everything, minimal)]
+        notes = [pod["metadata"]["annotations"] for pod in pods]
+        sums = [{key: text for key, text in each.items() if key.startswith("checksum/")} for each in notes]
         assert set(sums[0]) == {"checksum/settings", "checksum/secrets"}
         assert all(sums[0][key] != sums[1][key] for key in sums[0])
 

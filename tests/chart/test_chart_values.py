@@ -152,7 +152,9 @@ def test_the_schema_is_closed_and_described_at_every_level() -> None:
             continue
         more = schema["additionalProperties"]
         # Maps of names that users choose: what they hold is typed, and so are the names.
-        closed = more is False or (isinstance(more, dict) and "propertyNames" in schema and ("type" in more or "$ref" in more))
+        closed = more is False or (
+            isinstance(more, dict) and "propertyNames" in schema and ("type" in more or "$ref" in more)
+        )
         assert closed, path
         for name, each in schema.get("properties", {}).items():
             assert each.get("description") or "$ref" in each, f"{path}/{name}"

@@ -18,6 +18,7 @@ parser.add_argument("--health", required=True)
 parser.add_argument("--metrics", required=True)
 parser.add_argument("--folder", type=Path, required=True)
 parser.add_argument("--tls-folder", type=Path)
+parser.add_argument("--study", type=Path, help="send this instead of a phantom")
 arguments = parser.parse_args()
 
 
@@ -35,7 +36,8 @@ def health(service):
 
 
 def trabecula(*words):
-    done = subprocess.run([sys.executable, "-m", "trabecula.cli", *words], stdout=subprocess.PIPE, text=True, check=False)
+    command = [sys.executable, "-m", "trabecula.cli", *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         sys.exit(f"trabecula {words[0]} ended with {done.returncode}")
     return done.stdout
@@ -56,16 +58,17 @@ def uploads_counted():
 for name in ("", "startup", "ready"):
     health(name)
 say("health: serving")
-trabecula("phantom", str(arguments.folder), "--matrix", "256", "--slice-mm", "2.5", "--quiet")
-say("phantom: written")
+study = arguments.study
+if study is None:
+    study = arguments.folder / "dicom"
+    trabecula("phantom", str(arguments.folder), "--matrix", "256", "--slice-mm", "2.5", "--quiet")
+    say("phantom: written")
 certificates = []
 if arguments.tls_folder is not None:
     for option, name in (("--tls-ca", "ca.crt"), ("--tls-certificate", "tls.crt"), ("--tls-key", "tls.key")):
         if (arguments.tls_folder / name).exists():
             certificates += [option, str(arguments.tls_folder / name)]
-report = json.loads(
-    trabecula("submit", str(arguments.folder / "dicom"), "--server", arguments.grpc, "--json", "--quiet", *certificates)
-)
+report = json.loads(trabecula("submit", str(study), "--server", arguments.grpc, "--json", "--quiet", *certificates))
 say(f"screening: {report.get('outcome', 'ended')}")
 if not uploads_counted():
     sys.exit("metrics: no upload was counted")
