@@ -163,6 +163,11 @@ async def _timed(traffic: Traffic, rpc: str, due_s: float, call: Awaitable[Any],
         answer = await call
     except grpc.RpcError as error:
         code, delay = error.code().name, retry_delay_s(error)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        code = "CANCELLED"  # grpc.aio gives up a call whose request stream was closed while it wrote
     traffic.calls.append(Call(rpc, due_s, time.monotonic() - due_s, code, priority, delay))
     return answer
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 from fault_invariants import Verdict, check_jobs, check_transitions, is_quiet
 from fault_postgres import Cluster, free_port
 from fault_service import Service
@@ -34,6 +35,7 @@ MIXTURE = {Kind.REPORT: 0.25, Kind.REFUSE: 0.65, Kind.BROKEN: 0.10}
 SUBMITS_PER_S = 0.25
 READS_PER_S = 1.0
 SAMPLE_EVERY_S = 5.0
+PUBLISH_EVERY_S = 240.0
 WARM_UP_SHARE = 0.25
 LIMITS = {"rss_mib": 8.0, "handles": 2.0, "threads": 1.0}
 """Largest rise per hour that still counts as flat. 8 MiB an hour fills a GiB in five days, less than the time between
@@ -59,9 +61,11 @@ class Growth:
 
     def _run(self) -> None:
         while not self._stop.wait(30.0):
-            (studies, size) = self._cluster.rows(
-                "SELECT (SELECT count(*) FROM screening), pg_database_size(current_database())"
-            )[0]
+            with psycopg.connect(self._cluster.url) as connection:
+                row = connection.execute(
+                    "SELECT (SELECT count(*) FROM screening), pg_database_size(current_database())"
+                ).fetchone()
+            (studies, size) = row or (0, 0)
             content = sum(path.stat().st_size for path in self._content.rglob("*") if len(path.name) == 64)
             self.rows.append((time.monotonic(), studies, size, content))
 
@@ -141,7 +145,8 @@ def page(result: dict[str, Any]) -> str:
             )
     lines += [
         "",
-        "PostgreSQL is the sum over its processes, shared memory counted once. What is kept grows with the studies, as "
+        "PostgreSQL is the sum over its processes, shared memory counted once. A screening child is a new one after each "
+        "cancellation of a running study. What is kept grows with the studies, as "
         f"it must: {result['database_bytes_per_study'] / 1024:.1f} KiB of database and "
         f"{result['content_bytes_per_study'] / 1024:.0f} KiB of content for each.",
         "",
@@ -185,54 +190,84 @@ def picture(samples: Sequence[Sample], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def run(
-    folder: Path, minutes: float, submits_per_s: float, note: str, keep: Callable[[Sampler], None]
-) -> dict[str, Any]:
-    length_s = minutes * 60
-    cluster = Cluster(folder / "postgres")
-    cluster.create()
-    http = f"127.0.0.1:{free_port()}"
-    settings = {"inference_threads": 1, "http_listen": http, "auth": "off"}
-    service = Service(folder / "service", cluster.url, settings, workers=1, hooks=False)
-    rng = random.Random(SEED)
-    try:
-        service.start()
-        sampler = Sampler(service, SAMPLE_EVERY_S, cluster.processes)
-        sampler.start()
-        growth = Growth(cluster, service.state_dir / "content")
-        traffic = Traffic(service.address, originals(folder / "originals"), rng, dict(MIXTURE), http=f"http://{http}")
-        started = time.monotonic()
-        asyncio.run(drive(traffic, length_s, submits_per_s, READS_PER_S))
-        while not is_quiet(cluster):
-            time.sleep(0.5)
-        sampler.stop()
-        growth.stop()
-        keep(sampler)
-        verdict = Verdict()
-        check_transitions(cluster, verdict)
-        check_jobs(cluster, verdict)
-        ended = cluster.rows("SELECT state, count(*) FROM screening GROUP BY state ORDER BY state")
-        service.stop()
-    finally:
-        service.kill()
-        cluster.stop()
-    return {
-        "machine": machine(),
-        "minutes": minutes,
-        "submits_per_s": submits_per_s,
-        "note": note,
-        "studies": sum(number for _, number in ended),
-        "ended": ", ".join(f"{number} {state}" for state, number in ended),
-        "verdict": judge(sampler.samples, started, length_s),
-        "database_bytes_per_study": round(per_study(growth.rows, 2)),
-        "content_bytes_per_study": round(per_study(growth.rows, 3)),
-        "latency_thirds": in_thirds(traffic.calls, started, length_s),
-        "breaches": len(verdict.breaches),
-        "samples": [
-            [round(s.at_s - started, 1), s.name, round(s.rss_mib, 1), s.handles, s.threads, round(s.cpu_s, 1)]
-            for s in sampler.samples[:: max(1, len(sampler.samples) // 2000)]
-        ],
-    }
+class Soak:
+    """The service, what is asked of it, and what was seen so far."""
+
+    def __init__(self, folder: Path, minutes: float, submits_per_s: float, note: str) -> None:
+        self.length_s = minutes * 60
+        self.submits_per_s = submits_per_s
+        self.note = note
+        self.cluster = Cluster(folder / "postgres")
+        self.cluster.create()
+        http = f"127.0.0.1:{free_port()}"
+        settings = {"inference_threads": 1, "http_listen": http, "auth": "off"}
+        self.service = Service(folder / "service", self.cluster.url, settings, workers=1, hooks=False)
+        made = originals(folder / "originals")
+        self.traffic = Traffic(self.service.address, made, random.Random(SEED), dict(MIXTURE), http=f"http://{http}")
+        self.sampler = Sampler(self.service, SAMPLE_EVERY_S, self.cluster.processes)
+        self.breaches = 0
+        self.started = 0.0
+        self.growth: Growth | None = None
+
+    def run(self, publish: Callable[[], None]) -> None:
+        """All of it; ``publish`` is called every few minutes, so that a long run that breaks was not for nothing."""
+        try:
+            self.service.start()
+            self.started = time.monotonic()
+            self.sampler.start()
+            self.growth = Growth(self.cluster, self.service.state_dir / "content")
+            over = threading.Event()
+            publisher = threading.Thread(target=_every, args=(PUBLISH_EVERY_S, publish, over))
+            publisher.start()
+            try:
+                asyncio.run(drive(self.traffic, self.length_s, self.submits_per_s, READS_PER_S))
+            finally:
+                over.set()
+                publisher.join()
+            while not is_quiet(self.cluster):
+                time.sleep(0.5)
+            self.sampler.stop()
+            self.growth.stop()
+            verdict = Verdict()
+            check_transitions(self.cluster, verdict)
+            check_jobs(self.cluster, verdict)
+            self.breaches = len(verdict.breaches)
+            publish()
+            self.service.stop()
+        finally:
+            self.service.kill()
+            self.cluster.stop()
+
+    def result(self) -> dict[str, Any]:
+        """As things stand."""
+        now = min(time.monotonic(), self.started + self.length_s)
+        seen_s = now - self.started
+        with psycopg.connect(self.cluster.url) as connection:
+            ended = connection.execute("SELECT state, count(*) FROM screening GROUP BY state ORDER BY state").fetchall()
+        samples = list(self.sampler.samples)
+        rows = list(self.growth.rows) if self.growth is not None else []
+        return {
+            "machine": machine(),
+            "minutes": round(seen_s / 60, 1),
+            "submits_per_s": self.submits_per_s,
+            "note": self.note,
+            "studies": sum(number for _, number in ended),
+            "ended": ", ".join(f"{number} {state}" for state, number in ended),
+            "verdict": judge(samples, self.started, seen_s),
+            "database_bytes_per_study": round(per_study(rows, 2)),
+            "content_bytes_per_study": round(per_study(rows, 3)),
+            "latency_thirds": in_thirds(list(self.traffic.calls), self.started, seen_s),
+            "breaches": self.breaches,
+            "samples": [
+                [round(s.at_s - self.started, 1), s.name, round(s.rss_mib, 1), s.handles, s.threads, round(s.cpu_s, 1)]
+                for s in samples[:: max(1, len(samples) // 2000)]
+            ],
+        }
+
+
+def _every(seconds: float, act: Callable[[], None], over: threading.Event) -> None:
+    while not over.wait(seconds):
+        act()
 
 
 def machine() -> str:
@@ -249,24 +284,24 @@ def main() -> int:
     given = parser.parse_args()
     # What was started is stopped, also when the run is.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    out = given.out
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+    last: dict[str, Any] = {}
 
-    def keep(sampler: Sampler) -> None:
-        if out is not None:
-            picture(sampler.samples, out / "soak.svg")
+    def publish() -> None:
+        last.update(soak.result())
+        if given.out is not None:
+            given.out.mkdir(parents=True, exist_ok=True)
+            (given.out / "soak.json").write_text(json.dumps(last) + "\n")
+            (given.out / "soak.md").write_text(page(last))
+            picture(list(soak.sampler.samples), given.out / "soak.svg")
 
     with tempfile.TemporaryDirectory(prefix="trabecula-soak-") as temporary:
         Path(temporary).chmod(0o755)
-        result = run(Path(temporary), given.minutes, given.submits_per_s, given.note, keep)
-    if out is not None:
-        (out / "soak.json").write_text(json.dumps(result) + "\n")
-        (out / "soak.md").write_text(page(result))
-    print(page(result))
-    rises = [f"{name}: {q}" for name, some in result["verdict"].items() for q, row in some.items() if not row["flat"]]
+        soak = Soak(Path(temporary), given.minutes, given.submits_per_s, given.note)
+        soak.run(publish)
+    print(page(last))
+    rises = [f"{name}: {q}" for name, some in last["verdict"].items() for q, row in some.items() if not row["flat"]]
     print("; ".join(rises) or "flat", file=sys.stderr)
-    return 1 if rises or result["breaches"] else 0
+    return 1 if rises or last["breaches"] else 0
 
 
 if __name__ == "__main__":
