@@ -85,6 +85,7 @@ async def drive(
     submits_per_s: float,
     reads_per_s: float,
     priorities: Sequence[tuple[str, float]] = (("", 1.0),),
+    cancels: float = 0.05,
 ) -> None:
     """Submissions and reads for so long; returns when every call has its answer.
 
@@ -94,13 +95,14 @@ async def drive(
         submits_per_s: of studies.
         reads_per_s: of the other RPCs together.
         priorities: names and shares.
+        cancels: weight of cancellations among the reads, whose weights are 0.95 together.
     """
     reads: list[tuple[Act, float]] = [
         (_get, 0.35),
         (_list, 0.25),
         (_watch_first, 0.2),
         (_document, 0.15),
-        (_cancel, 0.05),
+        (_cancel, cancels),
     ]
     if traffic.http:
         reads.append((_http, 0.3))

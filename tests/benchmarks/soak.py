@@ -35,6 +35,8 @@ MIXTURE = {Kind.REPORT: 0.25, Kind.REFUSE: 0.65, Kind.BROKEN: 0.10}
 SUBMITS_PER_S = 0.25
 READS_PER_S = 1.0
 SAMPLE_EVERY_S = 5.0
+CANCELS = 0.004
+"""Few: each cancellation of a running study costs the screening child its life, and a young child shows no leak."""
 PUBLISH_EVERY_S = 240.0
 WARM_UP_SHARE = 0.25
 LIMITS = {"rss_mib": 8.0, "handles": 2.0, "threads": 1.0}
@@ -145,8 +147,8 @@ def page(result: dict[str, Any]) -> str:
             )
     lines += [
         "",
-        "PostgreSQL is the sum over its processes, shared memory counted once. A screening child is a new one after each "
-        "cancellation of a running study. What is kept grows with the studies, as "
+        "PostgreSQL is the sum over its processes, shared memory counted once. A screening child is a new one "
+        "after each cancellation of a running study. What is kept grows with the studies, as "
         f"it must: {result['database_bytes_per_study'] / 1024:.1f} KiB of database and "
         f"{result['content_bytes_per_study'] / 1024:.0f} KiB of content for each.",
         "",
@@ -220,7 +222,7 @@ class Soak:
             publisher = threading.Thread(target=_every, args=(PUBLISH_EVERY_S, publish, over))
             publisher.start()
             try:
-                asyncio.run(drive(self.traffic, self.length_s, self.submits_per_s, READS_PER_S))
+                asyncio.run(drive(self.traffic, self.length_s, self.submits_per_s, READS_PER_S, cancels=CANCELS))
             finally:
                 over.set()
                 publisher.join()
