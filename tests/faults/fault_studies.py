@@ -90,8 +90,13 @@ def copy_of(original: tuple[bytes, ...], kind: Kind, name: str) -> Study:
 
 
 def mixture(folder: Path, rng: random.Random, share: dict[Kind, float]) -> Iterator[Study]:
-    """Studies without end, of kinds drawn by their share."""
+    """Studies without end, of kinds drawn from a bag that holds each by its share and is filled again when empty."""
     made = originals(folder)
+    smallest = min(share.values())
+    bag: list[Kind] = []
     for number in itertools.count():
-        (kind,) = rng.choices(list(share), list(share.values()))
+        if not bag:
+            bag = [kind for kind, part in share.items() for _ in range(round(part / smallest))]
+            rng.shuffle(bag)
+        kind = bag.pop()
         yield copy_of(made[kind], kind, f"{kind.value}-{number:05d}-{rng.randrange(1 << 30):08x}")

@@ -81,7 +81,7 @@ def scenarios(seed: int, originals: Path, code: Path | None, scale: float) -> di
         return storm(plan, folder / "run", originals, code=code, keep=True)[0]
 
     def poison(folder: Path) -> Verdict:
-        mixture = {Kind.KILL: 0.4, Kind.HANG: 0.2, Kind.BLOAT: 0.2, Kind.REFUSE: 0.2}
+        mixture = {Kind.KILL: 0.25, Kind.HANG: 0.25, Kind.BLOAT: 0.25, Kind.REFUSE: 0.25}
         plan = StormPlan(seed, studies=times(15), faults=("gc while working",), mixture=mixture, cancel_share=0.0)
         return storm(plan, folder / "run", originals, code=code, keep=True)[0]
 
