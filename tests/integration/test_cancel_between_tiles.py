@@ -153,12 +153,13 @@ def test_a_grpc_cancel_stops_the_networks_between_tiles(
     before = counted.runs
     with Client(service.address) as client:
         screening = client.submit(sorted(study.iterdir()))
-        wait_until(lambda: counted.runs >= before + 4, 60)
-        assert client.get(screening)[0].progress.stage == report_pb.STAGE_SEGMENTATION
+        wait_until(lambda: client.get(screening)[0].progress.stage == report_pb.STAGE_SEGMENTATION, 60)
+        assert counted.runs > before
         client.cancel(screening)
         assert list(client.watch(screening))[-1].state == pb.SCREENING_STATE_CANCELLED
         stopped = counted.runs
-    assert stopped - before < 150  # of about 600
+    # Of about 600: progress is written, and a cancellation heard, every half second.
+    assert stopped - before < 450
     time.sleep(0.3)
     assert counted.runs <= stopped + 1
 
