@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 from fault_ledger import Entry
@@ -30,6 +30,8 @@ LEGAL = {
     ("cancelled", "revive"): "queued",
 }
 STAGING = "staging"
+GOING_S = 5.0
+"""What a process gets to follow its parent, which multiprocessing's own helper does a moment later."""
 ENDED = frozenset({"reported", "refused", "failed", "cancelled"})
 # At least these; settings may ask for more of a result.
 DOCUMENTS = {
@@ -231,11 +233,19 @@ def check_processes(run: Path, verdict: Verdict) -> None:
     Args:
         run: the run's folder, which every process has in its environment.
     """
+    deadline = time.monotonic() + GOING_S
+    while (left := list(_processes_of(run))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for name in left:
+        verdict.breach(f"process left: {name}")
+
+
+def _processes_of(run: Path) -> Iterator[str]:
     for process in psutil.process_iter():
         try:
-            environment: dict[str, Any] = process.environ()
-            line = process.cmdline()
+            if not process.environ().get("TRABECULA_STATE_DIR", "").startswith(str(run)):
+                continue
+            if process.status() != psutil.STATUS_ZOMBIE:
+                yield " ".join(process.cmdline()[1:])[:100]
         except psutil.Error:
             continue
-        if environment.get("TRABECULA_STATE_DIR", "").startswith(str(run)) and process.status() != "zombie":
-            verdict.breach(f"process {process.pid} is left: {' '.join(line)[:120]}")
