@@ -163,6 +163,7 @@ def page(result: dict[str, Any]) -> str:
         f"{result['postgresql']}. Real processes (`trabecula serve --role api`, `--role worker`, PostgreSQL), real "
         "clients, real small studies: phantoms that run through the networks, refusals, broken files, and studies "
         "that kill, hang or bloat the process that screens them. Read from SQL and the disk, not from the service.",
+        *(["", result["note"]] if "note" in result else []),
         "",
         "| scenario | what | studies | ended as | lives beyond the first attempt | breaches | s |",
         "|---|---|---|---|---|---|---|",
