@@ -146,7 +146,8 @@ class Connections:
     async def exchange(self, message: bytes) -> tuple[int, bytes]:
         pair = await self._idle.get()
         try:
-            if pair is None:
+            # The server lets go of connections that were idle for long; a client opens a new one.
+            if pair is None or pair[0].at_eof():
                 pair = await asyncio.open_connection("127.0.0.1", self._port)
             reader, writer = pair
             writer.write(message)
