@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -159,3 +160,11 @@ def test_one_process_speaks_grpc_and_http(start_server: StartServer) -> None:
 
 def test_without_an_address_nothing_is_served(start_server: StartServer) -> None:
     assert start_server().server.http_port == 0
+
+
+def test_answers_do_not_wait_for_a_delayed_acknowledgement() -> None:
+    listening = bound("127.0.0.1:0")
+    try:
+        assert listening.proto == socket.IPPROTO_TCP
+    finally:
+        listening.close()
