@@ -13,13 +13,13 @@ from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.errors import InvalidRequest, InvalidStep, NotFound
+from trabecula.outputs.r4.conclusions import DXA_ACTION
 from trabecula.programme.schema import dxa_step, dxa_task
 from trabecula.programme.states import TaskEvent, TaskState, next_task_state
 from trabecula.report import ScreeningReport
 
 TASK_NAMESPACE: Final = uuid.UUID("1c2f6b6e-0f0a-5f39-9d8f-3c1b8a7c6d55")
 """Namespace of the UUIDv5 ids of tasks: one for each screening."""
-DXA_ACTION: Final = "dxa-confirmation"
 MAX_NOTE: Final = 1000
 MACHINE: Final = "trabecula"
 """Who made a step that no person made."""

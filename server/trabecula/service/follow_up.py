@@ -19,6 +19,7 @@ from trabecula.clinical import ClinicalConstants, load_constants
 from trabecula.config import Settings
 from trabecula.delivery.destinations import Destination, read_destinations
 from trabecula.delivery.sink import WHAT, delivery_sink, enqueue_everywhere
+from trabecula.delivery.tasks import utc_now
 from trabecula.outputs.r4 import FhirOptions
 from trabecula.outputs.r4.bundle import to_resources
 from trabecula.outputs.r4.codes import ProgrammeState
@@ -86,11 +87,6 @@ def due_policy(settings: Settings) -> DuePolicy:
         timedelta(days=settings.programme_booking_days),
         timedelta(days=settings.programme_result_days),
     )
-
-
-def utc_now() -> datetime:
-    """The clock outside of tests."""
-    return datetime.now(UTC)
 
 
 # A screening ends with a result
