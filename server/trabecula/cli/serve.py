@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TextIO
 
 import typer
 
-from trabecula.cli.exits import EXIT_CODES_HELP, exits_with_code
+from trabecula.cli.exits import EXIT_CODES_HELP, ExitCode, exit_code_of, exits_with_code
 from trabecula.cli.options import Models
+from trabecula.errors import TrabeculaError
 
 EPILOG = f"""[bold]Settings[/bold]
 
 Every setting can be given as TRABECULA_<NAME> in the environment; see docs/configuration.md.
+
+Standard error is JSON, one event a line, whoever writes: also a start that fails, libraries and worker processes.
 
 Without a database URL the service starts the PostgreSQL that comes with it, under the state folder.
 
@@ -60,13 +65,8 @@ def serve(
     ] = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
-    import asyncio
-    from dataclasses import replace
-
-    from trabecula.config import Role, load_settings, with_models
-    from trabecula.service.logs import configure_logs
-    from trabecula.service.server import serve as serve_until_stopped
-    from trabecula.service.workers import make_runner
+    from trabecula.config import Role
+    from trabecula.service.error_stream import json_lines_only
 
     if role is not None and role not in [each.value for each in Role]:
         raise typer.BadParameter("all, api or worker", param_hint="--role")
@@ -79,10 +79,46 @@ def serve(
         "reflection": reflection or None,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    settings = replace(load_settings(), **chosen)  # type: ignore[arg-type]
+    with json_lines_only() as stream, _errors_as_events(stream):
+        _serve(chosen, models, ready_file, stream)
+
+
+@contextmanager
+def _errors_as_events(stream: TextIO) -> Iterator[None]:
+    """What keeps the service from its work is an event too; the exit codes are those of all commands."""
+    import structlog
+
+    from trabecula.service.library_logs import route_library_logs
+    from trabecula.service.logs import configure_logs
+
+    configure_logs("info", stream)
+    route_library_logs("info")
+    try:
+        yield
+    except TrabeculaError as error:
+        facts = {"detail": error.detail} if error.detail else {}
+        structlog.get_logger().critical("cannot serve", code=error.code, message=error.client_message, **facts)
+        raise typer.Exit(exit_code_of(error)) from error
+    except OSError as error:
+        structlog.get_logger().critical("cannot serve", code="file-system", message=error.strerror, file=error.filename)
+        raise typer.Exit(ExitCode.OTHER) from error
+
+
+def _serve(chosen: dict[str, Any], models: str | None, ready_file: Path | None, stream: TextIO) -> None:
+    import asyncio
+    from dataclasses import replace
+
+    from trabecula.config import Role, load_settings, with_models
+    from trabecula.service.library_logs import route_library_logs
+    from trabecula.service.logs import configure_logs
+    from trabecula.service.server import serve as serve_until_stopped
+    from trabecula.service.workers import make_runner
+
+    settings = replace(load_settings(), **chosen)
     if models is not None:
         settings = with_models(settings, models)
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, stream)
+    route_library_logs(settings.log_level)
 
     def ready(port: int) -> None:
         if ready_file is not None:

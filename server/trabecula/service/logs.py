@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
 from trabecula.work.events import AttemptTimed, ServiceEvent, UploadEnded, WorkFault
 
 
-def configure_logs(level: str) -> None:
-    """Set up structlog for the whole process; called once by ``trabecula serve``."""
+def configure_logs(level: str, stream: TextIO | None = None) -> None:
+    """Set up structlog for the whole process; called once by ``trabecula serve`` and each of its children.
+
+    Args:
+        stream: where the lines go; standard error when None.
+    """
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -20,7 +25,7 @@ def configure_logs(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
 
