@@ -49,6 +49,7 @@ def serve_jobs(pipe: Connection, make_perform: Callable[[], Perform], mapped_byt
     if mapped_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (mapped_bytes, mapped_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold patient data
+    os.dup2(2, 1)  # what libraries print may quote the study; standard error is the one that the service looks after
     try:
         perform = make_perform()
     except TrabeculaError as error:

@@ -22,7 +22,8 @@ from trabecula.errors import RequestTimedOut, RequestTooLarge, TrabeculaError, U
 from trabecula.service.http.outcomes import error_response
 from trabecula.work.events import describe_fault
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID: Final = re.compile(rb"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""A UUID or a trace id. A freer form would let a client write an accession number into our logs."""
 MAX_HEADER_BYTES: Final = 32 * 1024
 MAX_TARGET_BYTES: Final = 8192
 """Path and query together."""
@@ -137,7 +138,7 @@ class _Answer:
 
 
 def _request_id(scope: Scope) -> str:
-    """The client's, when it is harmless, so that both sides' logs can be read together."""
+    """The client's, when it can be nothing but an id, so that both sides' logs can be read together."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value.decode())
