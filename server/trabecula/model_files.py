@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -17,7 +18,11 @@ T = TypeVar("T")
 MANIFEST_NAME: Final = "manifest.json"
 ALLOWED_DOMAINS: Final = frozenset({"", "ai.onnx", "com.microsoft"})
 """Operator sets that onnxruntime itself implements; nothing else is ever loaded."""
+REFUSED_OPERATORS: Final = frozenset({"EPContext"})
+"""Of those operator sets, what would make the runtime open another file or a library."""
 MAX_MANIFEST_BYTES: Final = 4 << 20
+MAX_MODEL_BYTES: Final = (2 << 30) - 1
+"""No protobuf message is larger (https://protobuf.dev/programming-guides/encoding/#size-limits)."""
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -53,15 +58,19 @@ def read_manifest(folder: Path, validate: Callable[[bytes], T]) -> T:
         raise ModelError(f"manifest of {folder.name}: {where}: {first['msg']}", bundle=folder.name) from error
 
 
-def read_verified(path: Path, sha256: str) -> bytes:
-    """Bytes of a model file whose sha256 (hexadecimal) is as announced.
+def read_verified(path: Path, sha256: str, most_bytes: int = MAX_MODEL_BYTES) -> bytes:
+    """Bytes of a model file whose sha256 (hexadecimal) is as announced. What is hashed is what is given back: nothing
+    reads the file a second time.
 
     Raises:
-        ModelError: if the file cannot be read.
+        ModelError: if the file cannot be read or is too large.
         ModelChecksumMismatch: if its sha256 is another.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(most_bytes + 1) if os.fstat(stream.fileno()).st_size <= most_bytes else None
+            if content is None or len(content) > most_bytes:
+                raise ModelError(f"{path.name} is too large", file=path.name, at_most_bytes=most_bytes)
     except OSError as error:
         raise ModelError(f"cannot read the model file {path.name}", file=path.name) from error
     if hashlib.sha256(content).hexdigest() != sha256.lower():
@@ -69,17 +78,14 @@ def read_verified(path: Path, sha256: str) -> bytes:
     return content
 
 
-def read_onnx(folder: Path, file: str, sha256: str, model: str, most_bytes: int | None = None) -> bytes:
+def read_onnx(folder: Path, file: str, sha256: str, model: str, most_bytes: int = MAX_MODEL_BYTES) -> bytes:
     """Bytes of a bundle's ONNX file, checked before any runtime sees it.
 
     Raises:
         ModelChecksumMismatch: if it is not the file that the manifest names.
         ModelError: if it is missing, too large or outside the folder, or as :func:`check_onnx` says.
     """
-    path = inside(folder, file)
-    if most_bytes is not None and path.is_file() and path.stat().st_size > most_bytes:
-        raise ModelError(f"{file} is too large", model=model)
-    content = read_verified(path, sha256)
+    content = read_verified(inside(folder, file), sha256, most_bytes)
     check_onnx(content, file, model)
     return content
 
@@ -100,3 +106,6 @@ def check_onnx(content: bytes, file: str, model: str) -> None:
     foreign = facts.domains - ALLOWED_DOMAINS
     if foreign:
         raise ModelError(f"{file} uses operators of {min(foreign)!r}", model=model)
+    refused = facts.operators & REFUSED_OPERATORS
+    if refused:
+        raise ModelError(f"{file} uses the operator {min(refused)}", model=model)

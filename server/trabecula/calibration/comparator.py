@@ -14,7 +14,7 @@ from trabecula.anatomy import ModelUse
 from trabecula.calibration.calibration import ReferenceTissue
 from trabecula.calibration.model_bundle import find_bundles, open_graph
 from trabecula.errors import ModelError
-from trabecula.model_files import read_verified
+from trabecula.model_files import read_onnx
 from trabecula.segmentation.settings import RuntimeSettings
 
 _KIND: Final = "calibration-comparator"
@@ -69,10 +69,10 @@ def load_mass_attenuation(models_dir: Path, runtime: RuntimeSettings) -> MassAtt
     folder, manifest = found[0]
     try:
         name, version, sha256 = str(manifest["name"]), str(manifest["version"]), str(manifest["sha256"])
-        file = Path(str(manifest["file"])).name
+        file = str(manifest["file"])
         tissues = tuple(ReferenceTissue(tissue) for tissue in manifest["tissues"])
         fewest = int(manifest["fewest_tissues"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"manifest of {folder.name} is incomplete", bundle=folder.name) from error
-    session, provider = open_graph(read_verified(folder / file, sha256), folder.name, runtime)
+    session, provider = open_graph(read_onnx(folder, file, sha256, folder.name), folder.name, runtime)
     return MassAttenuationModel(ModelUse(name, version, sha256, "calibration", provider), tissues, fewest, session)

@@ -21,7 +21,7 @@ from trabecula.calibration.calibration import ReferenceTissue
 from trabecula.calibration.comparator import MassAttenuationModel, load_mass_attenuation
 from trabecula.calibration.model_bundle import find_bundles, open_graph
 from trabecula.errors import ModelError
-from trabecula.model_files import read_verified
+from trabecula.model_files import read_onnx
 from trabecula.segmentation.settings import RuntimeSettings
 
 DoubleArray = npt.NDArray[np.float64]
@@ -144,7 +144,7 @@ def load_calibration(models_dir: Path, runtime: RuntimeSettings) -> CalibrationM
     folder, manifest = found[0]
     try:
         name, version, sha256 = str(manifest["name"]), str(manifest["version"]), str(manifest["sha256"])
-        file = Path(str(manifest["file"])).name
+        file = str(manifest["file"])
         columns = tuple(str(c) for c in manifest["columns"])
         kvp_low, kvp_high = (float(v) for v in manifest["kvp_range"])
         cm_low, cm_high = (float(v) for v in manifest["diameter_range_cm"])
@@ -154,7 +154,7 @@ def load_calibration(models_dir: Path, runtime: RuntimeSettings) -> CalibrationM
         raise ModelError(f"manifest of {folder.name} is incomplete", bundle=folder.name) from error
     if missing := _COLUMNS - set(columns):
         raise ModelError(f"manifest of {folder.name} lacks the columns {sorted(missing)}", bundle=folder.name)
-    session, provider = open_graph(read_verified(folder / file, sha256), folder.name, runtime)
+    session, provider = open_graph(read_onnx(folder, file, sha256, folder.name), folder.name, runtime)
     try:
         anchor = _look_up(session, "spectrum_anchor", columns, _ANY_BEAM, 0.0)
     except Exception as error:  # onnxruntime raises subclasses of its own for any fault
