@@ -74,6 +74,7 @@ gdcm.Trace.ErrorOff()
 
 
 _JP2_HEAD_BYTES = 256
+_END_OF_IMAGE = b"\xff\xd9"
 _RLE_HEADER_BYTES = 64
 
 
@@ -97,8 +98,10 @@ def decode_frame(stored: bytes, pixels: PixelFormat) -> StoredArray:
         _check_rle_header(stored, pixels)
     elif codestream_size(stored) != (pixels.rows, pixels.columns):
         raise CorruptInstance("compressed frame of another size than the header says")
+    if pixels.transfer_syntax in _GDCM and not stored.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        raise CorruptInstance("compressed frame without an end")  # the decoder would make up what is missing
     if pixels.transfer_syntax in JPEGLSTransferSyntaxes:
-        stored += b"\xff\xd9"  # CharLS hunts for seconds, beyond the buffer, for the end of a stream that is cut
+        stored += _END_OF_IMAGE  # CharLS hunts for seconds, beyond the buffer, for the end of a stream that is cut
     try:
         if pixels.transfer_syntax in _GDCM:
             return _gdcm(stored, pixels)

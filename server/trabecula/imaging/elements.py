@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from io import BytesIO
 from typing import TypeVar
 
+from pydicom.charset import default_encoding
 from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_sequence
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+
+from trabecula.errors import LimitExceeded
+from trabecula.imaging.streams import bounded
 
 _T = TypeVar("_T")
+_MOST_READS = 500_000
+"""Of one sequence; see ``ImagingLimits.max_header_elements``."""
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 
 
@@ -83,8 +92,31 @@ class Elements:
         """Items of a sequence; [] where absent."""
         if tag not in self._dataset:
             return []
-        value = self._dataset[tag].value
-        return [Elements(item) for item in value or [] if isinstance(item, Dataset)]
+        try:
+            value = self._sequence(tag)
+        except LimitExceeded:
+            raise
+        except Exception:  # pydicom raises almost anything on damaged sequences
+            return []
+        return [Elements(item) for item in value if isinstance(item, Dataset)]
+
+    def _sequence(self, tag: int) -> Iterable[object]:
+        """What a sequence holds; kept once it was taken apart, which is bounded."""
+        element = self._dataset.get_item(tag, keep_deferred=True)
+        if not isinstance(element, RawDataElement):
+            value = element.value if element is not None else None
+            return value if isinstance(value, Sequence) else []
+        if not isinstance(element.value, bytes) or str(element.VR or dictionary_VR(tag)) not in ("SQ", "UN"):
+            return []
+        found = read_sequence(
+            bounded(BytesIO(element.value), _MOST_READS),
+            element.is_implicit_VR,
+            element.is_little_endian,
+            len(element.value),
+            default_encoding,
+        )
+        self._dataset[tag] = DataElement(tag, "SQ", found)
+        return found
 
 
 class FrameElements:

@@ -9,6 +9,7 @@ from datetime import date
 
 from pydicom.charset import convert_encodings, decode_bytes
 
+from trabecula.errors import CorruptInstance, InputError
 from trabecula.imaging import tags
 from trabecula.imaging.contrast import contrast_tag
 from trabecula.imaging.elements import Elements, FrameElements
@@ -50,10 +51,19 @@ class SeriesFacts:
 
 
 def read_facts(one: Slice, limits: ImagingLimits) -> SeriesFacts:
-    """Facts of the series by the header of one slice. Raises CorruptInstance."""
+    """Facts of the series by the header of one slice. Raises CorruptInstance, and LimitExceeded for its sequences."""
     with one.instance.path.open("rb") as file:
         dataset, _, _ = read_header(file, tags.SERIES_TAGS, limits)
-    root = Elements(dataset)
+    try:
+        return _facts(one, Elements(dataset))
+    except InputError:
+        raise
+    except Exception as error:
+        # Character sets and sequences of a damaged header fail in many ways, in words that may quote it.
+        raise CorruptInstance(f"series header: {type(error).__name__}") from None
+
+
+def _facts(one: Slice, root: Elements) -> SeriesFacts:
     per_frame = root.items(tags.PER_FRAME_GROUPS)[one.frame.index : one.frame.index + 1]
     header = FrameElements(root, (*per_frame, *root.items(tags.SHARED_GROUPS)[:1]))
     series_text = " | ".join(root.text(tag) for tag in (tags.SERIES_DESCRIPTION, tags.PROTOCOL_NAME))

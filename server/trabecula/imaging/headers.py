@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from pydicom.dataset import Dataset
-from pydicom.filereader import dcmread, read_dataset, read_preamble
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from trabecula.errors import CorruptInstance, ImplausibleSize, InputError, LimitExceeded
 from trabecula.imaging import tags
 from trabecula.imaging.elements import Elements, FrameElements
 from trabecula.imaging.instance import Frame, Instance, PixelFormat
 from trabecula.imaging.limits import ImagingLimits
+from trabecula.imaging.streams import Inflating, bounded
 
-_INFLATE_CHUNK = 1 << 20
+_LONG_VRS = frozenset(str(vr).encode() for vr in EXPLICIT_VR_LENGTH_32)
+_META_ELEMENTS = 256
+_LONGEST_UID = 64
+_LONGEST_MM = 1e6
+"""A kilometre: a header that says more places nothing, and sums of its numbers overflow."""
+_LARGEST_RESCALE = 1e9
 
 
 def read_instance(path: Path, limits: ImagingLimits) -> Instance:
@@ -48,17 +59,21 @@ def read_instance(path: Path, limits: ImagingLimits) -> Instance:
 def read_header(file: BinaryIO, wanted: Sequence[int], limits: ImagingLimits) -> tuple[Dataset, str, BinaryIO]:
     """Wanted elements before the pixel data, transfer syntax, and the stream left at the pixel data element.
 
-    The stream is the file itself or, for the deflated syntax, the inflated data set in memory.
+    The stream is the file itself or, for the deflated syntax, the data set as it is inflated. How it is stored is
+    decided here and never left to pydicom, which would inflate without a limit.
     """
     try:
         syntax = _transfer_syntax(file)
-        if syntax == DeflatedExplicitVRLittleEndian:
-            stream = inflated_dataset(file, limits)
-            dataset: Dataset = read_dataset(stream, False, True, stop_when=_at_pixel_data, specific_tags=list(wanted))
-            return dataset, syntax, stream
-        file.seek(0)
-        dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(wanted))
-        return dataset, syntax or _guessed_syntax(dataset), file
+        stream = inflated_dataset(file, limits) if syntax == DeflatedExplicitVRLittleEndian else file
+        implicit, little = _encoding(syntax, stream)
+        dataset: Dataset = read_dataset(
+            bounded(stream, limits.max_header_elements),
+            implicit,
+            little,
+            stop_when=_at_pixel_data,
+            specific_tags=list(wanted),
+        )
+        return dataset, syntax or _guessed_syntax(dataset), stream
     except InputError:
         raise
     except Exception as error:
@@ -66,20 +81,12 @@ def read_header(file: BinaryIO, wanted: Sequence[int], limits: ImagingLimits) ->
 
 
 def inflated_dataset(file: BinaryIO, limits: ImagingLimits) -> BinaryIO:
-    """The data set of a deflated instance (PS3.5 A.5), inflated no further than the limit."""
+    """The data set of a deflated instance (PS3.5 A.5), inflated as far as it is read and no further than the limit.
+
+    Reading raises ImplausibleSize beyond the limit, zlib.error where the bytes are damaged.
+    """
     _transfer_syntax(file)  # leaves the file just behind the meta information
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    grown = io.BytesIO()
-    while chunk := file.read(_INFLATE_CHUNK):
-        while chunk:
-            grown.write(inflater.decompress(chunk, _INFLATE_CHUNK))
-            if grown.tell() > limits.max_inflated_bytes:
-                raise ImplausibleSize(limit="max_inflated_bytes", value=limits.max_inflated_bytes)
-            chunk = inflater.unconsumed_tail
-        if inflater.eof:
-            break
-    grown.seek(0)
-    return grown
+    return io.BufferedReader(Inflating(file, limits.max_inflated_bytes))
 
 
 def _at_pixel_data(tag: int, _vr: str | None, _length: int) -> bool:
@@ -92,20 +99,34 @@ def _transfer_syntax(file: BinaryIO) -> str:
     read_preamble(file, force=True)
     start = file.tell()
     syntax = ""
-    while len(head := file.read(8)) == 8:
+    for _ in range(_META_ELEMENTS):
+        if len(head := file.read(8)) < 8:
+            file.seek(start)
+            return syntax
         group, element, vr, length = struct.unpack("<HH2sH", head)
         if group != 2:
             file.seek(-8, io.SEEK_CUR)
-            break
-        if vr in (b"OB", b"UN", b"OW", b"UT"):
+            return syntax
+        if vr in _LONG_VRS:
             (length,) = struct.unpack("<I", file.read(4))
         if element == 0x0010:
-            syntax = file.read(length).decode("latin-1").strip(" \0")
-        else:
-            file.seek(length, io.SEEK_CUR)
-    else:
-        file.seek(start)
-    return syntax
+            syntax = file.read(min(length, _LONGEST_UID)).decode("latin-1").strip(" \0")
+            length -= min(length, _LONGEST_UID)
+        file.seek(length, io.SEEK_CUR)
+    raise CorruptInstance("meta information without an end")
+
+
+def _encoding(syntax: str, stream: BinaryIO) -> tuple[bool, bool]:
+    """Whether value representations are implicit, and whether the order of bytes is little endian.
+
+    Without meta information the first element tells, as its group is a low number (PS3.5 7.1).
+    """
+    if syntax:
+        return syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    head = stream.read(6)
+    stream.seek(-len(head), io.SEEK_CUR)
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    return not explicit, not (explicit and int.from_bytes(head[:2], "little") >= 0x0400)
 
 
 def _guessed_syntax(dataset: Dataset) -> str:
@@ -189,9 +210,9 @@ def _frame(index: int, header: FrameElements) -> Frame:
         position=_sized(header.macro(tags.MACRO_POSITION).numbers(tags.POSITION), 3),
         orientation=_sized(header.macro(tags.MACRO_ORIENTATION).numbers(tags.ORIENTATION), 6),
         pixel_spacing=_sized(header.macro(tags.MACRO_MEASURES).numbers(tags.PIXEL_SPACING), 2),
-        thickness_mm=header.number(tags.MACRO_MEASURES, tags.SLICE_THICKNESS),
-        slope=header.number(tags.MACRO_RESCALE, tags.SLOPE),
-        intercept=header.number(tags.MACRO_RESCALE, tags.INTERCEPT),
+        thickness_mm=_believed(header.number(tags.MACRO_MEASURES, tags.SLICE_THICKNESS), _LONGEST_MM),
+        slope=_believed(header.number(tags.MACRO_RESCALE, tags.SLOPE), _LARGEST_RESCALE),
+        intercept=_believed(header.number(tags.MACRO_RESCALE, tags.INTERCEPT), _LARGEST_RESCALE),
         rescale_type=header.text(tags.MACRO_RESCALE, tags.RESCALE_TYPE).upper(),
         image_type=tuple(word.upper() for word in frame_type or root.texts(tags.IMAGE_TYPE)),
         kernel="\\".join(header.macro(tags.MACRO_RECONSTRUCTION).texts(tags.KERNEL)),
@@ -207,4 +228,9 @@ def _frame(index: int, header: FrameElements) -> Frame:
 
 
 def _sized(values: tuple[float, ...], size: int) -> tuple[float, ...]:
-    return values[:size] if len(values) >= size else ()
+    """So many lengths in mm (or cosines); () where there are fewer, or where one cannot be true."""
+    return values[:size] if len(values) >= size and max(map(abs, values[:size])) <= _LONGEST_MM else ()
+
+
+def _believed(value: float | None, most: float) -> float | None:
+    return None if value is None or abs(value) > most else value

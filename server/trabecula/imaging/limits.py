@@ -17,6 +17,9 @@ class ImagingLimits:
     """Bytes of all DICOM files together."""
     max_header_bytes: int = 32 << 20
     """Bytes before the pixel data of one instance."""
+    max_header_elements: int = 500_000
+    """Reads that a header takes, one or two for each element, those in sequences included; an enhanced CT of 5,000
+    frames takes half of them."""
     max_side_pixels: int = 2048
     """Rows or columns of one image."""
     max_voxels: int = 640_000_000

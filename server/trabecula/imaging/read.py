@@ -11,7 +11,7 @@ from pathlib import Path
 from trabecula.errors import InputError
 from trabecula.imaging.facts import read_facts
 from trabecula.imaging.grid import GridPlan
-from trabecula.imaging.instance import Slice
+from trabecula.imaging.instance import Instance, Slice
 from trabecula.imaging.intake import Intake, take_in
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.imaging.refusals import refuse, warn
@@ -20,10 +20,8 @@ from trabecula.imaging.series import decode_series
 from trabecula.imaging.stacks import build_stacks
 from trabecula.imaging.study import Acquisition, CtStudy, CtVolume, StudyRefused
 from trabecula.outcome import Refusal, RefusalCode, Stage
-from trabecula.progress import ProgressListener, no_progress
+from trabecula.progress import HEADERS_SHARE, ProgressListener, no_progress
 
-_HEADERS_DONE = 0.3
-"""Share of the stage that headers take."""
 _CHATTY = ("pydicom", "pydicom.pixels.decoders.base", "openjpeg.decode")
 
 
@@ -37,7 +35,7 @@ def read_study(
     """
     with _quiet_libraries():
         progress(Stage.IMAGING, 0.0)
-        intake = take_in(paths, limits, lambda done: progress(Stage.IMAGING, _HEADERS_DONE * done))
+        intake = take_in(paths, limits, lambda done: progress(Stage.IMAGING, HEADERS_SHARE * done))
         study = _best_series(intake, limits, progress)
         progress(Stage.IMAGING, 1.0)
         return study
@@ -48,10 +46,10 @@ def _best_series(intake: Intake, limits: ImagingLimits, progress: ProgressListen
     framed = [one for one in intake.instances if one.frames]
     if not framed:
         return _nothing_to_rank(intake, limits)
-    stacks = build_stacks(framed)
-    ranked = sorted((rank(one, read_facts(one.middle, limits), limits) for one in stacks), key=lambda one: one.order)
+    ranked, fault = _ranked(framed, limits)
     notices = intake.notices
-    fault: InputError | None = None
+    if fault is not None:
+        notices += (warn("series-not-decodable", f"A series was left out: {fault.code}."),)
     refused: tuple[Refusal, ...] = ()
     for candidate in ranked:
         if candidate.plan is None:
@@ -61,7 +59,7 @@ def _best_series(intake: Intake, limits: ImagingLimits, progress: ProgressListen
                 candidate.stack,
                 candidate.plan,
                 limits,
-                lambda done: progress(Stage.IMAGING, _HEADERS_DONE + (1 - _HEADERS_DONE) * done),
+                lambda done: progress(Stage.IMAGING, HEADERS_SHARE + (1 - HEADERS_SHARE) * done),
             )
         except InputError as error:
             fault = fault or error
@@ -81,6 +79,18 @@ def _best_series(intake: Intake, limits: ImagingLimits, progress: ProgressListen
         raise fault
     refused = refused or _most_telling(ranked)
     return StudyRefused(refused, ranked[0].facts.identity, as_candidates(ranked, None), notices)
+
+
+def _ranked(instances: Sequence[Instance], limits: ImagingLimits) -> tuple[list[RankedStack], InputError | None]:
+    """All stacks whose header can be read, best first, and the first fault among the others."""
+    ranked: list[RankedStack] = []
+    fault: InputError | None = None
+    for stack in build_stacks(instances):
+        try:
+            ranked.append(rank(stack, read_facts(stack.middle, limits), limits))
+        except InputError as error:
+            fault = fault or error
+    return sorted(ranked, key=lambda one: one.order), fault
 
 
 def _most_telling(ranked: Sequence[RankedStack]) -> tuple[Refusal, ...]:
