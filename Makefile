@@ -6,7 +6,7 @@ VALIDATORS := tests/validators
 CHART_TOOLS := tests/chart
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks cohort delivery-faults lock guide chart proto clean faults sabotage load soak
+.PHONY: image container-proof help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks cohort delivery-faults lock guide chart proto clean faults sabotage load soak
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -93,9 +93,23 @@ chart: install-dev ## Write the Helm chart's schema and table anew, and what it 
 proto: install-dev ## Generate the gRPC code from proto/
 	scripts/generate_proto.sh
 
-lock: ## Solve the versions in requirements.lock anew
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-emit-index-url --quiet
+lock: ## Solve the versions in requirements.lock anew, and the image's, with hashes, from them
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra nnunet --universal --python-version 3.11 --no-header --no-emit-index-url --quiet --output-file requirements.lock
+	$(LOCK) pyproject.toml --extra dev --extra nnunet --output-file requirements.lock
+	$(LOCK) pyproject.toml --extra otel --constraint requirements.lock --generate-hashes --no-annotate --output-file container/runtime.lock
+	$(LOCK) container/build.in --constraint requirements.lock --generate-hashes --no-annotate --output-file container/build.lock
+
+PYTHON_IMAGE ?=
+IMAGE ?= trabecula:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' server/trabecula/__init__.py)
+ENGINE ?= $(firstword $(foreach each,docker podman buildah,$(if $(shell command -v $(each)),$(each))))
+image: ## Build the image: make image PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:...
+	@case "$(PYTHON_IMAGE)" in *@sha256:*) ;; *) echo "Name the base by digest: make image PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:... (docs/containers.md says how to find it)" >&2; exit 2;; esac
+	$(ENGINE) build $(if $(filter docker,$(ENGINE)),,--format docker) --file Containerfile --tag $(IMAGE) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
+	  --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) $(IMAGE_ARGS) .
+
+container-proof: install-dev ## Build the image with debootstrap and buildah, use it with runc (root on Debian; ten minutes)
+	PYTHONPATH=tests/container $(BIN)/python tests/container/prove.py --out docs/benchmarks
 
 clean: ## Remove what was set up and made
 	rm -rf $(VENV) $(VALIDATORS)/node_modules $(CHART_TOOLS)/node_modules out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Debian packages that the tests use as independent judges and peers: dciodvfy, dcmtk, PixelMed and Orthanc (DICOM),
-# poppler (PDF), Chromium (the pages), Node (FHIR validators, Helm), promtool (alert rules).
+# poppler (PDF), Chromium (the pages), Node (FHIR validators, Helm), promtool (alert rules), debootstrap, buildah and runc
+# (the image), bubblewrap (a start with read-only folders).
 # Does nothing when they are there; says so and goes on where it may not install.
 set -euo pipefail
 
 declare -A package_of=(
     [dciodvfy]=dicom3tools [storescu]=dcmtk [Orthanc]=orthanc [java]=default-jre-headless [pdftotext]=poppler-utils
     [chromium]=chromium [node]=nodejs [npm]=npm [promtool]=prometheus
+    [/usr/sbin/debootstrap]=debootstrap [buildah]=buildah [runc]=runc [bwrap]=bubblewrap
     [/usr/share/java/pixelmed.jar]=libpixelmed-java
     [/usr/share/orthanc/plugins/libOrthancDicomWeb.so]=orthanc-dicomweb
 )

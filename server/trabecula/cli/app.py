@@ -10,6 +10,7 @@ from trabecula.cli import (
     demo,
     destinations,
     gc,
+    health,
     hooks,
     jobs,
     keys,
@@ -50,6 +51,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(database.app, name="db")
 app.command("gc", epilog=gc.EPILOG)(gc.gc)
+app.command("health", epilog=health.EPILOG)(health.health)
 app.command("demo")(demo.demo)
 app.command("version")(version.version)
 
