@@ -113,7 +113,9 @@ def _serve(chosen: dict[str, Any], models: str | None, ready_file: Path | None, 
     from trabecula.service.logs import configure_logs
     from trabecula.service.server import serve as serve_until_stopped
     from trabecula.service.workers import make_runner
+    from trabecula.work.heap import share_one_heap
 
+    share_one_heap()
     settings = replace(load_settings(), **chosen)
     if models is not None:
         settings = with_models(settings, models)

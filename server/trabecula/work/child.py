@@ -15,6 +15,7 @@ from typing import Final
 
 from trabecula.errors import TrabeculaError
 from trabecula.outcome import Stage
+from trabecula.work.heap import give_back, share_one_heap
 from trabecula.work.records import Job
 from trabecula.work.runner import Completion, Perform, outcome
 
@@ -46,6 +47,7 @@ def serve_jobs(pipe: Connection, make_perform: Callable[[], Perform], mapped_byt
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _end_with_parent()
+    share_one_heap()
     if mapped_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (mapped_bytes, mapped_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold patient data
@@ -66,6 +68,7 @@ def serve_jobs(pipe: Connection, make_perform: Callable[[], Perform], mapped_byt
             pipe.send(outcome(perform, job, tell))
         except (EOFError, BrokenPipeError):
             return
+        give_back()  # a child at rest holds its models, not the largest study it has seen
 
 
 def _end_with_parent() -> None:

@@ -36,6 +36,9 @@ MINIMUM_VERSION: Final = 140000
 """``server_version_num`` of PostgreSQL 14."""
 EMBEDDED_FOLDER: Final = "database"
 _WATCH_S: Final = 0.5
+_RECYCLE_S: Final = 3600
+"""A connection that is older is opened anew, and what the server's process for it has gathered (caches of its
+catalogue, plans) goes with it."""
 _DIALECT: Final = "postgresql+psycopg://"
 
 _CONNECTION: Final[dict[str, str]] = {
@@ -133,6 +136,8 @@ async def open_database(settings: Settings, *, check_schema: bool = True) -> Asy
             max_overflow=settings.database_pool_overflow,
             pool_timeout=settings.database_timeout_s,
             pool_pre_ping=True,
+            pool_recycle=_RECYCLE_S,
+            pool_use_lifo=True,  # few warm connections rather than many that all hold the same caches
         )
         stack.push_async_callback(engine.dispose)
         yield Database(engine, parameters)

@@ -1,0 +1,40 @@
+"""The C library's heap: kept in one place, and given back to the system after a study.
+
+glibc gives threads heaps of their own, eight for each core, and keeps what is freed in each of them. A process whose
+threads come and go, and which now and then needs hundreds of MiB for a moment, so ends up with several times the
+memory it uses, and rises for hours until every heap has had its worst study. docs/durable-work.md has the figures.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Final
+
+_M_ARENA_MAX: Final = -8
+"""``malloc.h``."""
+
+
+def share_one_heap() -> bool:
+    """Let all threads of this process use one heap; call it before there are threads.
+
+    The lock of that heap is rarely waited for, as Python code allocates under the interpreter's lock anyway.
+
+    Returns:
+        Whether the C library can do it (glibc can).
+    """
+    library = _glibc()
+    return library is not None and library.mallopt(_M_ARENA_MAX, 1) == 1
+
+
+def give_back() -> None:
+    """Return free pages of the heap to the system: a few milliseconds. Does nothing without glibc."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "gnu_get_libc_version") else None
