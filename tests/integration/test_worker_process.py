@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import pytest
 from fake_screens import CANARY, make_light_perform
 from live_service import StartServer, make_study, wait_until
 
-from trabecula.errors import ModelError
+from trabecula.errors import Cancelled, ModelError
+from trabecula.patient import PatientContext
 from trabecula.service.client import Client
 from trabecula.service.logs import configure_logs
 from trabecula.v1 import screening_pb2 as pb
-from trabecula.work.process_runner import ProcessRunner
-from trabecula.work.runner import Perform
+from trabecula.work.process_runner import ProcessRunner, _Child
+from trabecula.work.records import Job
+from trabecula.work.runner import Control, Perform
 
 
 def no_models() -> Perform:
@@ -49,6 +52,41 @@ def test_a_study_that_kills_its_worker_kills_nothing_else(
         assert time.monotonic() - asked < 5
         assert outcome(b"report").state == pb.SCREENING_STATE_REPORTED
     assert CANARY not in "".join(capfd.readouterr())
+
+
+def test_the_wish_to_stop_reaches_a_child_that_says_nothing_at_once(tmp_path: Path) -> None:
+    """A child deep in a decoder tells no progress; the bell does not wait for the next look at its memory."""
+    child = _Child(make_light_perform, None)
+    child.wait_ready()
+    study = make_study(tmp_path / "study", b"silent")
+    took_s = []
+    for _ in range(3):
+        control = Control(60.0, lambda _stage, _fraction: None)
+        asked: list[float] = []
+        timer = threading.Timer(
+            0.05, lambda asked=asked, control=control: (asked.append(time.perf_counter()), control.stop())
+        )
+        timer.start()
+        with pytest.raises(Cancelled):
+            child.run(Job("id", tuple(study), tmp_path, PatientContext(), want_masks=False), control)
+        took_s.append(time.perf_counter() - asked[0])
+        child.kill()
+        child = _Child(make_light_perform, None)
+        child.wait_ready()
+    child.kill()
+    assert max(took_s) < 0.1
+
+
+def test_a_bell_of_an_earlier_study_does_not_stop_the_next(tmp_path: Path) -> None:
+    child = _Child(make_light_perform, None)
+    child.wait_ready()
+    study = tuple(make_study(tmp_path / "study", b"report"))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        control = Control(60.0, lambda _stage, _fraction: None)
+        child.run(Job(name, study, tmp_path / name, PatientContext(), want_masks=False), control)
+        control.stop()  # too late
+    child.kill()
 
 
 def test_a_worker_that_hangs_is_stopped_at_its_time_limit(start_server: StartServer, tmp_path: Path) -> None:

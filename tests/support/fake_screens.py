@@ -29,9 +29,9 @@ CANARY = "CANARY^PATIENT"
 def fake_screen(
     paths: Sequence[Path], patient: PatientContext, progress: ProgressListener, *, keep_anatomy: bool
 ) -> Screening:
-    """Do what the first file says: ``report`` (default), ``refuse``, ``brief`` (a second), ``slow`` (many), ``text``,
-    ``bug``, ``crash``, ``greedy`` (ever more memory), ``gulp`` (much at once) or ``crash-once <path>``, which leaves a
-    file there."""
+    """Do what the first file says: ``report`` (default), ``refuse``, ``brief`` (a second), ``slow`` (many), ``silent``
+    (many without a word), ``text``, ``bug``, ``crash``, ``greedy`` (ever more memory), ``gulp`` (much at once) or
+    ``crash-once <path>``, which leaves a file there."""
     first = min(paths[0].iterdir()) if paths[0].is_dir() else paths[0]
     order = first.read_bytes().split(b"\n")[0].decode(errors="replace")
     if order == "text":
@@ -50,6 +50,8 @@ def fake_screen(
     if order.startswith("crash-once ") and not Path(order.removeprefix("crash-once ")).exists():
         Path(order.removeprefix("crash-once ")).touch()
         os._exit(139)
+    if order == "silent":
+        time.sleep(30)
     rounds = {"slow": 400, "brief": 25}.get(order, 2)
     for stage in (Stage.IMAGING, Stage.SEGMENTATION):
         for step in range(rounds + 1):

@@ -22,11 +22,13 @@ RECONNECT_S: Final = 1.0
 class Notices:
     """One connection that listens, for all watchers of this process."""
 
-    def __init__(self, parameters: Mapping[str, str]) -> None:
+    def __init__(self, parameters: Mapping[str, str], channel: str = CHANNEL) -> None:
         """Args:
         parameters: connection parameters of libpq.
+        channel: of PostgreSQL; a notice's payload is the id of a screening.
         """
         self._parameters = dict(parameters)
+        self._channel = channel
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -55,7 +57,7 @@ class Notices:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters) as connection:  # type: ignore[arg-type]
-                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
                     self._wake_all()  # of what happened while nobody listened
                     async for notice in connection.notifies():
                         for changed in self._watchers.get(notice.payload, ()):

@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Final
 
@@ -22,7 +24,7 @@ from trabecula.work.records import Job
 from trabecula.work.runner import Completion, Control, Perform
 
 LISTEN_S: Final = 0.2
-"""How often a child's job is checked for cancellation, its time and its memory."""
+"""How often a child's job is checked for its time and its memory; the wish to stop it rings a bell."""
 START_S: Final = 120.0
 """A child that has not loaded its models by then is given up."""
 ADDRESS_SHARE: Final = 1.5
@@ -122,6 +124,7 @@ class _Child:
         )
         self._process.start()
         theirs.close()
+        self._bell, self._rope = context.Pipe(duplex=False)
         self.usable = False
 
     def wait_ready(self) -> None:
@@ -141,10 +144,14 @@ class _Child:
             self._pipe.send(job)
         except OSError:
             raise self._crashed() from None
+        control.on_stop(self._ring)
         looked_s = time.monotonic()
         while True:
-            heard = self._pipe.poll(LISTEN_S)
-            if not heard or time.monotonic() - looked_s > LISTEN_S:
+            ready = wait([self._pipe, self._bell], LISTEN_S)
+            rung, heard = self._bell in ready, self._pipe in ready
+            if rung:
+                self._bell.recv_bytes()
+            if rung or not heard or time.monotonic() - looked_s > LISTEN_S:
                 looked_s = time.monotonic()
                 control.check()
                 self._check_memory()
@@ -164,6 +171,11 @@ class _Child:
     def kill(self) -> None:
         self._process.kill()
         self._process.join()
+
+    def _ring(self) -> None:
+        """Wake whoever waits for the child; one that has ended is not there to be woken."""
+        with suppress(OSError):
+            self._rope.send_bytes(b"!")
 
     def _check_memory(self) -> None:
         if self._memory_bytes is None or self._process.pid is None:

@@ -59,10 +59,21 @@ class Control:
         self._limit_s = limit_s
         self._deadline = time.monotonic() + limit_s
         self._listener = listener
+        self._bells: list[Callable[[], None]] = []
 
     def stop(self) -> None:
         """Ask the job to stop; from any thread."""
+        if self._stop.is_set():
+            return
         self._stop.set()
+        for ring in list(self._bells):
+            ring()
+
+    def on_stop(self, ring: Callable[[], None]) -> None:
+        """Call this as soon as the job is asked to stop, perhaps now and perhaps twice, in the thread that asks."""
+        self._bells.append(ring)
+        if self._stop.is_set():
+            ring()
 
     def check(self) -> None:
         """Raise if the job should not go on.
