@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from trabecula.errors import ImplausibleSize, LimitExceeded
 
@@ -46,8 +46,8 @@ class Inflating(io.RawIOBase):
         self._at = start + offset
         return self._at
 
-    def readinto(self, buffer: object) -> int:
-        target = cast("memoryview", memoryview(buffer).cast("B"))  # type: ignore[arg-type]
+    def readinto(self, buffer: Any) -> int:
+        target = memoryview(buffer).cast("B")
         while len(self._grown) < self._at + len(target) and self._grow():
             pass
         piece = self._grown[self._at : self._at + len(target)]
