@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from trabecula.outcome import Stage
 
 ProgressListener = Callable[[Stage, float], None]
 """Called with the stage and the fraction of that stage done (0 .. 1), at least at its start and end and
 between inference tiles. It may raise :class:`trabecula.errors.Cancelled`; stages let that through."""
+
+HEADERS_SHARE: Final = 0.3
+"""Up to this fraction of the imaging stage headers are read and the series is chosen; beyond, pixels are decoded."""
 
 
 def no_progress(stage: Stage, fraction: float) -> None:
