@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -264,9 +265,16 @@ class Sample:
     at_s: float
     name: str
     rss_mib: float
+    """Resident. Of PostgreSQL the private memory of all its processes (what one wrote and the others share counted
+    once), without its shared memory."""
     handles: int
+    """Of PostgreSQL those of the process that has most."""
     threads: int
+    """Of PostgreSQL its processes."""
     cpu_s: float
+    pid: int = 0
+    shared_mib: float = 0.0
+    """Of PostgreSQL: touched part of its shared memory."""
 
 
 class Sampler:
@@ -274,7 +282,7 @@ class Sampler:
 
     def __init__(self, service: Service, every_s: float, more: Callable[[], list[psutil.Process]] = list) -> None:
         """Args:
-        more: PostgreSQL's processes, summed up.
+        more: PostgreSQL's processes.
         """
         self.samples: list[Sample] = []
         self._service = service
@@ -303,7 +311,7 @@ class Sampler:
                 children = member.children()
                 if children:
                     found += _sample(now, f"{member.name} child", children)
-        found += _sample(now, "postgresql", self._more())
+        found += _postgresql(now, self._more())
         return found
 
 
@@ -312,13 +320,33 @@ def _sample(now: float, name: str, processes: Sequence[psutil.Process]) -> list[
     for process in processes:
         try:
             with process.oneshot():
-                # Proportional, so that shared memory of PostgreSQL is not counted once for each backend.
-                memory = process.memory_full_info().pss if name == "postgresql" else process.memory_info().rss
-                rss += memory / MIB
+                rss += process.memory_info().rss / MIB
                 handles += process.num_fds()
                 threads += process.num_threads()
                 times = process.cpu_times()
                 cpu += times.user + times.system
         except psutil.Error:
             continue
-    return [Sample(now, name, rss, handles, threads, cpu)] if processes else []
+    return [Sample(now, name, rss, handles, threads, cpu, processes[0].pid)] if processes else []
+
+
+def _postgresql(now: float, processes: Sequence[psutil.Process]) -> list[Sample]:
+    private, shared, handles, cpu, seen = 0.0, 0.0, 0, 0.0, 0
+    for process in processes:
+        try:
+            proportional = _proportional_mib(process.pid)
+            handles = max(handles, process.num_fds())
+            times = process.cpu_times()
+        except (psutil.Error, OSError):
+            continue
+        private += proportional["Pss_Anon"]
+        shared += proportional["Pss_Shmem"]
+        cpu += times.user + times.system
+        seen += 1
+    return [Sample(now, "postgresql", private, handles, seen, cpu, processes[0].pid, shared)] if seen else []
+
+
+def _proportional_mib(pid: int) -> dict[str, float]:
+    """The parts of a process's memory, each page divided by the number of processes that have it (proc(5))."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()[1:]
+    return {name: int(value.split()[0]) / 1024 for name, _, value in (line.partition(":") for line in lines)}
