@@ -38,6 +38,7 @@ from pydicom.uid import (
 
 from trabecula.errors import CorruptInstance, UnsupportedTransferSyntax
 from trabecula.imaging.instance import PixelFormat
+from trabecula.imaging.jpeg_stream import check_jpeg
 
 StoredArray = npt.NDArray[Any]
 
@@ -98,8 +99,8 @@ def decode_frame(stored: bytes, pixels: PixelFormat) -> StoredArray:
         _check_rle_header(stored, pixels)
     elif codestream_size(stored) != (pixels.rows, pixels.columns):
         raise CorruptInstance("compressed frame of another size than the header says")
-    if pixels.transfer_syntax in _GDCM and not stored.rstrip(b"\0").endswith(_END_OF_IMAGE):
-        raise CorruptInstance("compressed frame without an end")  # the decoder would make up what is missing
+    if pixels.transfer_syntax in _GDCM:
+        check_jpeg(stored, pixels)
     if pixels.transfer_syntax in JPEGLSTransferSyntaxes:
         stored += _END_OF_IMAGE  # CharLS hunts for seconds, beyond the buffer, for the end of a stream that is cut
     try:
