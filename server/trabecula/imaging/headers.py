@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +32,9 @@ _LONGEST_UID = 64
 _LONGEST_MM = 1e6
 """A kilometre: a header that says more places nothing, and sums of its numbers overflow."""
 _LARGEST_RESCALE = 1e9
+_PIXEL_HEAD_BYTES = 64
+_READ_AHEAD_BYTES = 256 * 1024
+"""What a buffered stream may read beyond the place that it is asked for."""
 
 
 def read_instance(path: Path, limits: ImagingLimits) -> Instance:
@@ -42,13 +46,22 @@ def read_instance(path: Path, limits: ImagingLimits) -> Instance:
     with path.open("rb") as file:
         dataset, syntax, source = read_header(file, tags.GEOMETRY_TAGS, limits)
         offset = source.tell()
-        available = source.seek(0, io.SEEK_END) - offset
+        if offset > limits.max_header_bytes:
+            raise LimitExceeded(limit="max_header_bytes", value=limits.max_header_bytes)
+        instance = _instance_or_fault(path, Elements(dataset), syntax, offset, limits)
+        if instance.deflated:
+            needed = instance.pixels.frame_bytes * len(instance.frames) + _PIXEL_HEAD_BYTES
+            available = inflating(file, limits.max_inflated_bytes).grow_to(offset + needed) - offset
+        else:
+            available = file.seek(0, io.SEEK_END) - offset
     if available < 0:
         raise CorruptInstance("header runs beyond the end of the file")
-    if offset > limits.max_header_bytes:
-        raise LimitExceeded(limit="max_header_bytes", value=limits.max_header_bytes)
+    return replace(instance, available_bytes=available)
+
+
+def _instance_or_fault(path: Path, header: Elements, syntax: str, offset: int, limits: ImagingLimits) -> Instance:
     try:
-        return _instance(path, Elements(dataset), syntax, (offset, available), limits)
+        return _instance(path, header, syntax, offset, limits)
     except InputError:
         raise
     except Exception as error:
@@ -64,7 +77,9 @@ def read_header(file: BinaryIO, wanted: Sequence[int], limits: ImagingLimits) ->
     """
     try:
         syntax = _transfer_syntax(file)
-        stream = inflated_dataset(file, limits) if syntax == DeflatedExplicitVRLittleEndian else file
+        deflated = syntax == DeflatedExplicitVRLittleEndian
+        most_bytes = min(limits.max_header_bytes + _READ_AHEAD_BYTES, limits.max_inflated_bytes)
+        stream = io.BufferedReader(inflating(file, most_bytes)) if deflated else file
         implicit, little = _encoding(syntax, stream)
         dataset: Dataset = read_dataset(
             bounded(stream, limits.max_header_elements),
@@ -83,10 +98,15 @@ def read_header(file: BinaryIO, wanted: Sequence[int], limits: ImagingLimits) ->
 def inflated_dataset(file: BinaryIO, limits: ImagingLimits) -> BinaryIO:
     """The data set of a deflated instance (PS3.5 A.5), inflated as far as it is read and no further than the limit.
 
-    Reading raises ImplausibleSize beyond the limit, zlib.error where the bytes are damaged.
+    Reading raises ImplausibleSize beyond the limit, CorruptInstance where the bytes are damaged.
     """
+    return io.BufferedReader(inflating(file, limits.max_inflated_bytes))
+
+
+def inflating(file: BinaryIO, most_bytes: int) -> Inflating:
+    """The same, for who asks how much there is."""
     _transfer_syntax(file)  # leaves the file just behind the meta information
-    return io.BufferedReader(Inflating(file, limits.max_inflated_bytes))
+    return Inflating(file, most_bytes)
 
 
 def _at_pixel_data(tag: int, _vr: str | None, _length: int) -> bool:
@@ -135,8 +155,7 @@ def _guessed_syntax(dataset: Dataset) -> str:
     return str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
 
 
-def _instance(path: Path, header: Elements, syntax: str, pixels_at: tuple[int, int], limits: ImagingLimits) -> Instance:
-    offset, available = pixels_at
+def _instance(path: Path, header: Elements, syntax: str, offset: int, limits: ImagingLimits) -> Instance:
     if not header.text(tags.SOP_CLASS) and not header.text(tags.MODALITY):
         raise CorruptInstance("header names neither SOP class nor modality")
     return Instance(
@@ -153,7 +172,7 @@ def _instance(path: Path, header: Elements, syntax: str, pixels_at: tuple[int, i
         lossy=header.text(tags.LOSSY) == "01",
         pixels=_pixel_format(header, syntax, limits),
         pixel_offset=offset,
-        available_bytes=available,
+        available_bytes=0,
         deflated=syntax == DeflatedExplicitVRLittleEndian,
         frames=_frames(header, limits),
     )

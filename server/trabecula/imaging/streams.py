@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
-from trabecula.errors import ImplausibleSize, LimitExceeded
+from trabecula.errors import CorruptInstance, ImplausibleSize, LimitExceeded
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -38,8 +38,7 @@ class Inflating(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if whence == io.SEEK_END:
-            while self._grow():
-                pass
+            self.grow_to(self._most_bytes + 1)
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._grown)}[whence]
         if start + offset < 0:
             raise ValueError("negative seek position")
@@ -48,19 +47,27 @@ class Inflating(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         target = memoryview(buffer).cast("B")
-        while len(self._grown) < self._at + len(target) and self._grow():
-            pass
+        self.grow_to(self._at + len(target))
         piece = self._grown[self._at : self._at + len(target)]
         target[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)
+
+    def grow_to(self, size_bytes: int) -> int:
+        """Inflate at least so much, where there is so much; how much there is now."""
+        while len(self._grown) < size_bytes and self._grow():
+            pass
+        return len(self._grown)
 
     def _grow(self) -> bool:
         """Inflate a little more; False when nothing more comes."""
         if self._inflater.eof:
             return False
         deflated = self._waiting or self._source.read(_CHUNK_BYTES)
-        inflated = self._inflater.decompress(deflated, _CHUNK_BYTES) if deflated else b""
+        try:
+            inflated = self._inflater.decompress(deflated, _CHUNK_BYTES) if deflated else b""
+        except zlib.error:
+            raise CorruptInstance("deflated data set") from None
         self._waiting = self._inflater.unconsumed_tail
         self._grown += inflated
         if len(self._grown) > self._most_bytes:

@@ -88,7 +88,7 @@ class DimseServer:
         self._peers = parse_peers(settings.dimse_peers)
         self._callers: dict[int, _Caller] = {}
         self._guard = threading.Lock()
-        self._limits = ImagingLimits(max_header_bytes=settings.dimse_max_instance_bytes)
+        self._limits = ImagingLimits()
         self._server: ThreadedAssociationServer | None = None
         self._bridge: _Bridge | None = None
         self._ae = _entity(settings, self._peers)
