@@ -20,6 +20,7 @@ MODEL_NAME: Final = "Trabecula"
 CREATOR: Final = "Trabecula^"
 NOT_VERIFIED: Final = "AI result, not verified by a person. Research use."
 VERIFIED: Final = "AI result, verified by a person. Research use."
+REJECTED: Final = "AI result, rejected by a person: do not use it."
 
 
 class ObjectKind(StrEnum):

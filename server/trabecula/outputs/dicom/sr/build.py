@@ -40,6 +40,7 @@ from trabecula.outputs.dicom.filing import (
     MANUFACTURER,
     MODEL_NAME,
     NOT_VERIFIED,
+    REJECTED,
     VERIFIED,
     Filing,
     ObjectKind,
@@ -64,10 +65,9 @@ def to_sr(filing: Filing, seg: Segments | None) -> Dataset:
     if seg is not None:
         evidence.append(seg.dataset)
     signature = filing.options.signature
-    content = _root(filing, [_group(group, filing, seg) for group in groups(filing.report)])
     document = Comprehensive3DSR(
         evidence=evidence,
-        content=content,
+        content=document_content(filing, seg),
         is_complete=True,
         is_final=signature is not None,
         is_verified=signature is not None,
@@ -80,6 +80,19 @@ def to_sr(filing: Filing, seg: Segments | None) -> Dataset:
     if signature is not None:
         document.VerifyingObserverSequence = [_verifying(signature, filing.options.zone)]
     return filing.finish(document)
+
+
+def document_content(filing: Filing, seg: Segments | None) -> ContentSequence:
+    """All that the document says, as its root item."""
+    return _root(filing, [_group(group, filing, seg) for group in groups(filing.report)], _quality(filing))
+
+
+def rejected_content(filing: Filing, reason: str | None) -> ContentSequence:
+    """What remains to be said of a rejected result: by whom and why, and nothing that was measured."""
+    container = _container(QUALITATIVE_EVALUATIONS)
+    because = () if reason is None else (f"Reason: {reason}",)
+    comments(container.ContentSequence, (REJECTED, *because, *_versions(filing)))
+    return _root(filing, [], container)
 
 
 def sign(document: Dataset, signature: Signature, zone: tzinfo | None = None) -> Dataset:
@@ -151,7 +164,7 @@ def _observers(filing: Filing) -> ObservationContext:
     return ObservationContext(observer_person_context=person, observer_device_context=device)
 
 
-def _root(filing: Filing, measured: Sequence[ContentSequence]) -> ContentSequence:
+def _root(filing: Filing, measured: Sequence[ContentSequence], said: ContainerContentItem) -> ContentSequence:
     """TID 1500. highdicom's own class knows no report without measurements, which that of a refused study is."""
     root = ContainerContentItem(name=standard.DCM.ImagingMeasurementReport, template_id="1500")
     procedure = CodeContentItem(
@@ -167,7 +180,7 @@ def _root(filing: Filing, measured: Sequence[ContentSequence]) -> ContentSequenc
         for group in measured:
             container.ContentSequence.extend(group)
         root.ContentSequence.append(container)
-    root.ContentSequence.append(_quality(filing))
+    root.ContentSequence.append(said)
     return ContentSequence([root], is_root=True)
 
 
@@ -179,12 +192,15 @@ def _quality(filing: Filing) -> ContainerContentItem:
         CodeContentItem(name=name, value=value, relationship_type=RelationshipTypeValues.CONTAINS)
         for name, value in said.evaluations
     )
-    versions = (
+    comments(container.ContentSequence, (filing.statement, *said.comments, *_versions(filing)))
+    return container
+
+
+def _versions(filing: Filing) -> tuple[str, ...]:
+    return (
         f"{MODEL_NAME} {filing.report.software_version}, clinical data {filing.report.clinical_data_version}",
         *(f"Model {model.name} {model.version} sha256:{model.sha256}" for model in filing.report.models),
     )
-    _comment(container.ContentSequence, (filing.statement, *said.comments, *versions))
-    return container
 
 
 def _container(name: CodedConcept | Code) -> ContainerContentItem:
@@ -210,7 +226,7 @@ def _group(group: Group, filing: Filing, seg: Segments | None) -> ContentSequenc
         built = MeasurementsAndQualitativeEvaluations(**shared)
     else:
         built = VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **shared)
-    _comment(built[0].ContentSequence, group.comments)
+    comments(built[0].ContentSequence, group.comments)
     return built
 
 
@@ -237,6 +253,7 @@ def _measurement(number: Number) -> Measurement:
     )
 
 
-def _comment(content: ContentSequence, texts: Sequence[str]) -> None:
+def comments(content: ContentSequence, texts: Sequence[str]) -> None:
+    """Put texts into a container, each as an item of its own."""
     for text in texts:
         content.append(TextContentItem(name=COMMENT, value=text, relationship_type=RelationshipTypeValues.CONTAINS))
