@@ -14,9 +14,8 @@ import yaml
 from helm_chart import CHART, REPOSITORY, Rendered, template
 from prometheus_client import CollectorRegistry, generate_latest
 
-from trabecula.service.http.cds_metrics import CdsMetrics
 from trabecula.service.interceptors import CallMetrics
-from trabecula.service.metrics import LoadGauges, ScreeningMetrics
+from trabecula.telemetry.catalogue import Metrics
 
 RULES = CHART / "files" / "rules" / "trabecula.yaml"
 DASHBOARDS = sorted((CHART / "files" / "dashboards").glob("*.json"))
@@ -36,10 +35,8 @@ def promtool() -> str:
 def exported() -> set[str]:
     """Names of all series that the program's own collectors can give."""
     registry = CollectorRegistry()
-    ScreeningMetrics(registry)
+    Metrics(registry)
     CallMetrics(registry)
-    CdsMetrics(registry)
-    LoadGauges(None, registry)  # type: ignore[arg-type]
     names = set()
     for line in generate_latest(registry).decode().splitlines():
         if line.startswith("# TYPE "):

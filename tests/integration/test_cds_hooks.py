@@ -385,16 +385,15 @@ async def test_browsers_are_let_in_by_origin(database: Database, tmp_path: Path)
 async def test_without_clients_nothing_is_offered_unless_switched_off_on_loopback(
     database: Database,
 ) -> None:
-    from prometheus_client import CollectorRegistry
-
     from trabecula.clinical import load_constants
     from trabecula.outbound import OutboundPolicy, guarded_client
     from trabecula.service.http.cds import cds_hooks
+    from trabecula.telemetry.dispatch import nobody
 
     async with guarded_client(OutboundPolicy()) as outbound:
 
         def made(settings: Settings) -> object:
-            return cds_hooks(settings, database, load_constants(), outbound, CollectorRegistry())
+            return cds_hooks(settings, database, load_constants(), outbound, nobody)
 
         assert made(Settings(http_listen="127.0.0.1:8080")) is None
         assert made(Settings(auth="off-beyond-loopback", http_listen="0.0.0.0:8080")) is None

@@ -159,7 +159,7 @@ def test_metrics_count_calls_and_screenings_without_patient_data(service: LiveSe
     assert f"grpc_server_started_total{{{method}}} 3.0" in text
     assert 'trabecula_screenings_total{outcome="reported"} 1.0' in text
     assert 'trabecula_screenings_total{outcome="refused"} 1.0' in text
-    assert 'trabecula_failures_total{reason="no-dicom-found"} 1.0' in text
+    assert 'trabecula_dead_jobs_total{reason="no-dicom-found"} 1.0' in text
     assert 'trabecula_jobs{state="queued"}' in text
     assert 'trabecula_dead_jobs_total{reason="no-dicom-found"} 1.0' in text
     assert 'trabecula_attempts_total{outcome="reported"} 1.0' in text

@@ -27,8 +27,9 @@ from trabecula.errors import (
 )
 from trabecula.outcome import Stage
 from trabecula.patient import PatientContext, Sex
+from trabecula.telemetry.events import AttemptStarted, Outcome, ScreeningEnded, ScreeningQueued
+from trabecula.telemetry.events import Event as TelemetryEvent
 from trabecula.work.database import Database
-from trabecula.work.events import ScreeningChanged, ServiceEvent
 from trabecula.work.reading import Filters
 from trabecula.work.records import ContentRef, DocumentKind, Job, Priority, Source, StageProgress, Submission
 from trabecula.work.runner import Completion
@@ -352,15 +353,16 @@ async def test_a_legal_hold_is_kept_with_its_step(store: ScreeningStore) -> None
     assert [step.event for step in await store.steps(screening_id)] == ["accept", "hold", "release"]
 
 
-async def test_changes_are_told_after_their_commit_and_with_the_record(database: Database) -> None:
-    told: list[ServiceEvent] = []
-    store = ScreeningStore(database, content=None, listeners=[told.append])
+async def test_changes_are_told_after_their_commit(database: Database) -> None:
+    told: list[TelemetryEvent] = []
+    store = ScreeningStore(database, content=None, tell=told.append)
     screening_id = await accepted(store)
     claim = await claimed(store, screening_id)
     await store.cancel(screening_id)
     await store.end_as_cancelled(claim)
-    states = [event.record.state for event in told if isinstance(event, ScreeningChanged)]
-    assert states == [State.QUEUED, State.RUNNING, State.CANCELLED]
+    assert [type(event) for event in told] == [ScreeningQueued, AttemptStarted, ScreeningEnded]
+    assert {event.screening_id for event in told} == {screening_id}  # type: ignore[union-attr]
+    assert told[-1].outcome is Outcome.CANCELLED  # type: ignore[union-attr]
 
 
 # Reading

@@ -36,7 +36,11 @@ INSERT INTO procrastinate_jobs (task_name, queue_name, queueing_lock, args)
     SELECT 'screening.run', 'screening', id, jsonb_build_object('screening_id', id)
     FROM screening WHERE state = 'queued';
 """
-KEPT = "SELECT s::text, (SELECT count(*) FROM instance), (SELECT count(*) FROM procrastinate_jobs) FROM screening s"
+KEPT = (
+    "SELECT (to_jsonb(s) - 'traceparent')::text, (SELECT count(*) FROM instance),"
+    " (SELECT count(*) FROM procrastinate_jobs) FROM screening s"
+)
+"""Without the column that a revision adds."""
 
 
 @pytest.fixture

@@ -34,6 +34,8 @@ from trabecula.report import ScreeningReport
 from trabecula.service.http.cds import CdsHooks, cds_hooks
 from trabecula.service.http.guard import Guard, Limits
 from trabecula.service.http.outcomes import on_error
+from trabecula.telemetry.catalogue import Metrics
+from trabecula.telemetry.metrics import MetricsListener
 from trabecula.work.database import Database
 from trabecula.work.schema import screening
 
@@ -117,7 +119,7 @@ async def cds_site(
     url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     async with guarded_client(policy) as outbound, httpx.AsyncClient() as http:
         hooks = cds_hooks(
-            settings, database, load_constants(), outbound, registry,
+            settings, database, load_constants(), outbound, MetricsListener(Metrics(registry)),
             public_base_url=url, listeners=[keep_accesses(database)],
         )  # fmt: skip
         assert hooks is not None

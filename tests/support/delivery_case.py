@@ -15,7 +15,6 @@ from report_samples import reported
 
 from trabecula.delivery.deliverer import Deliverer
 from trabecula.delivery.destinations import FhirDestination, Limits, Network, PatientSystem
-from trabecula.delivery.events import DeliveryEvent
 from trabecula.delivery.listing import Filter, list_deliveries, read_delivery
 from trabecula.delivery.patients import bound_to
 from trabecula.delivery.resource_set import (
@@ -32,6 +31,7 @@ from trabecula.delivery.states import DeliveryState
 from trabecula.delivery.ways import make_ways
 from trabecula.outputs.r4 import to_bundle
 from trabecula.report import ScreeningReport
+from trabecula.telemetry.events import Event
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 
@@ -75,7 +75,7 @@ class Outlet:
     database: Database
     deliverer: Deliverer
     clock: HandClock
-    told: list[DeliveryEvent]
+    told: list[Event]
     to: FhirDestination
 
     async def enqueue(self, bundle: Json, chain: str, topic: str = "result") -> str:
@@ -111,9 +111,9 @@ def outlet(
     keys_dir: Path | None = None,
 ) -> Outlet:
     clock = clock or HandClock()
-    told: list[DeliveryEvent] = []
+    told: list[Event] = []
     ways = make_ways([to], database, content, keys_dir, clock)
-    deliverer = Deliverer(database, ways, clock, random.Random(6).random, (told.append,))
+    deliverer = Deliverer(database, ways, clock, random.Random(6).random, told.append)
     return Outlet(database, deliverer, clock, told, to)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,22 +15,24 @@ from trabecula.delivery import outbox
 from trabecula.delivery.answers import Setback, Verdict
 from trabecula.delivery.backoff import Random, delay_s
 from trabecula.delivery.destinations import Destination, Limits
-from trabecula.delivery.events import (
-    DeliveryAttempted,
-    DeliveryEvent,
-    DeliveryListener,
-    DestinationAnswers,
-    DestinationRests,
-)
 from trabecula.delivery.fhir_sender import FhirSender
-from trabecula.delivery.listing import outbox_stands
 from trabecula.delivery.outbox import Ending
-from trabecula.delivery.sending import Parcel, Send, Sent
+from trabecula.delivery.sending import TOPICS, Parcel, Send, Sent
 from trabecula.delivery.standing import note_failure, note_success, read_breaker
 from trabecula.delivery.states import DeliveryStep
 from trabecula.errors import TrabeculaError
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import (
+    DeliveryEnded,
+    DeliveryOutcome,
+    DestinationAnswers,
+    DestinationKind,
+    DestinationRests,
+    Event,
+    Listener,
+)
+from trabecula.telemetry.faults import describe_fault
 from trabecula.work.database import Database
-from trabecula.work.events import describe_fault
 
 PASSING: Final = (Verdict.RETRY, Verdict.UNAUTHORIZED)
 """A token that is refused even when new may be taken a minute later."""
@@ -59,7 +61,7 @@ class Deliverer:
     ways: Mapping[str, Way]
     clock: Callable[[], datetime]
     random: Random
-    listeners: Collection[DeliveryListener] = ()
+    tell: Listener = nobody
     stopping: bool = field(default=False, init=False)
     _introduced: bool = field(default=False, init=False)
 
@@ -95,7 +97,7 @@ class Deliverer:
         return tried
 
     async def sweep(self) -> None:
-        """Put back what lost its worker, and wake whatever is due; tells how the outbox stands.
+        """Put back what lost its worker, and wake whatever is due.
 
         The first one of a process also asks every FHIR server what it can do.
         """
@@ -107,9 +109,6 @@ class Deliverer:
             for name in await outbox.due_destinations(connection, self.clock()):
                 if name in self.ways and not (await read_breaker(connection, name)).rests(self.clock()):
                     await outbox.wake(connection, name)
-            stands = await outbox_stands(connection, self.clock(), tuple(self.ways))
-        for each in stands:
-            self._tell(each)
 
     async def attempt_delivery(self, destination: str) -> bool:
         """One attempt at the delivery that is due first; False when there is none, or the destination rests."""
@@ -160,7 +159,7 @@ class Deliverer:
 
     async def _end(self, way: Way, parcel: Parcel, result: Sent | Setback, seconds: float) -> None:
         name, limits, now = way.destination.name, way.destination.limits, self.clock()
-        told: list[DeliveryEvent] = []
+        told: list[Event] = []
         async with self.database.transaction() as connection:
             failures, since = await outbox.patience(connection, parcel.delivery_id)
             ending = ending_of(result, limits, failures + 1, (now - since).total_seconds(), self.random)
@@ -173,22 +172,35 @@ class Deliverer:
                     told.append(DestinationRests(name, breaker.failures, rest_s))
             elif _answered(result) and await note_success(connection, name):
                 told.append(DestinationAnswers(name))
-        attempted = DeliveryAttempted(
-            name,
-            parcel.delivery_id,
-            parcel.attempt,
-            ending.step,
-            ending.reason,
-            ending.status,
-            ending.way,
-            seconds,
-        )
-        for each in (attempted, *told):
-            self._tell(each)
+        for each in (_told(way.destination, parcel, ending, seconds, now), *told):
+            self.tell(each)
 
-    def _tell(self, event: DeliveryEvent) -> None:
-        for listener in self.listeners:
-            listener(event)
+
+OUTCOMES: Final = {
+    DeliveryStep.DELIVER: DeliveryOutcome.DELIVERED,
+    DeliveryStep.DEFER: DeliveryOutcome.ERROR,
+    DeliveryStep.PARK: DeliveryOutcome.PARKED,
+}
+
+
+def _told(destination: Destination, parcel: Parcel, ending: Ending, seconds: float, now: datetime) -> DeliveryEnded:
+    turnaround_s = None
+    if ending.step is DeliveryStep.DELIVER and parcel.topic in TOPICS.values() and parcel.received_at is not None:
+        turnaround_s = max(0.0, (now - parcel.received_at).total_seconds())
+    return DeliveryEnded(
+        destination=destination.name,
+        kind=DestinationKind(destination.kind),
+        delivery_id=parcel.delivery_id,
+        attempt=parcel.attempt,
+        outcome=OUTCOMES[ending.step],
+        reason=ending.reason,
+        status=ending.status,
+        way=ending.way,
+        seconds=seconds,
+        screening_id=parcel.screening_id,
+        turnaround_s=turnaround_s,
+        trace=parcel.trace,
+    )
 
 
 async def _ask(send: Send) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import RowMapping, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from trabecula.delivery.events import OutboxStands
 from trabecula.delivery.outbox import wake
 from trabecula.delivery.schema import delivery, delivery_attempt
 from trabecula.delivery.sending import DeliveryRow
@@ -98,6 +97,17 @@ async def cancel_delivery(connection: AsyncConnection, delivery_id: str, now: da
         values = {"state": state.value, "ended_at": now, "payload": None}
         await connection.execute(update(delivery).where(delivery.c.id == delivery_id).values(**values))
     return (await read_delivery(connection, delivery_id))[0]
+
+
+@dataclass(frozen=True)
+class OutboxStands:
+    """How much waits for a destination."""
+
+    destination: str
+    counts: Mapping[DeliveryState, int]
+    """Of PENDING, SENDING and PARKED."""
+    oldest_s: float
+    """Age of the oldest that is pending or being sent; 0 when there is none."""
 
 
 async def outbox_stands(connection: AsyncConnection, now: datetime, destinations: Sequence[str]) -> list[OutboxStands]:

@@ -21,7 +21,7 @@ from trabecula.delivery.sending import Parcel
 from trabecula.delivery.states import DeliveryState, DeliveryStep, next_delivery_state
 from trabecula.work.queue import defer
 from trabecula.work.records import ContentRef
-from trabecula.work.schema import document
+from trabecula.work.schema import document, screening
 
 SEND_TASK: Final = "delivery.send"
 LEASE_MARGIN: Final = timedelta(seconds=60)
@@ -143,6 +143,8 @@ async def _parcel(connection: AsyncConnection, row: RowMapping, attempt: int) ->
         document.c.screening_id == row["screening_id"]
     )
     kept = (await connection.execute(found.order_by(document.c.kind))).all() if row["screening_id"] else ()
+    origin = select(screening.c.submitted_at, screening.c.traceparent).where(screening.c.id == row["screening_id"])
+    came = (await connection.execute(origin)).one_or_none() if row["screening_id"] else None
     return Parcel(
         delivery_id=row["id"],
         destination=row["destination"],
@@ -152,6 +154,9 @@ async def _parcel(connection: AsyncConnection, row: RowMapping, attempt: int) ->
         created_at=row["created_at"],
         resources=() if row["payload"] is None else load(row["payload"]),
         documents=tuple((each.kind, ContentRef(each.sha256, each.size_bytes)) for each in kept),
+        topic=row["topic"],
+        received_at=None if came is None else came.submitted_at,
+        trace=None if came is None else came.traceparent,
     )
 
 

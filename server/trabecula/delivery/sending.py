@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from trabecula.delivery.destinations import What
 from trabecula.delivery.resource_set import Json
 from trabecula.delivery.states import DeliveryState
 from trabecula.work.records import ContentRef
+
+TOPICS: Final = {What.RESULTS: "result", What.REFUSALS: "refusal"}
+"""Why a delivery goes out that no person has asked for."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,11 @@ class Parcel:
     """For FHIR."""
     documents: tuple[tuple[str, ContentRef], ...] = ()
     """The screening's documents by kind; for a PACS, and for a FHIR server that takes only a document."""
+    topic: str = ""
+    received_at: datetime | None = None
+    """When the study was accepted."""
+    trace: str | None = None
+    """W3C ``traceparent`` of the request that brought it."""
 
 
 @dataclass(frozen=True)

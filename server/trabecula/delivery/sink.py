@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from trabecula.delivery.destinations import Destination, FhirDestination, What
 from trabecula.delivery.outbox import NewDelivery, enqueue
 from trabecula.delivery.resource_set import Json, from_bundle
+from trabecula.delivery.sending import TOPICS
 from trabecula.report import ReportStatus
 from trabecula.work.records import DocumentKind, Job, ScreeningRecord
 from trabecula.work.runner import Completion, ResultSink
 
 WHAT: Final = {ReportStatus.REPORTED: What.RESULTS, ReportStatus.REFUSED: What.REFUSALS}
-TOPICS: Final = {What.RESULTS: "result", What.REFUSALS: "refusal"}
 
 
 def delivery_sink(destinations: Sequence[Destination], clock: Callable[[], datetime]) -> ResultSink:

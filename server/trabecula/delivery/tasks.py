@@ -1,29 +1,22 @@
-"""Delivery as the service runs it: tasks of the queue, logs, and what retention has to respect."""
+"""Delivery as the service runs it: tasks of the queue, and what retention has to respect."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import structlog
 from sqlalchemy import ColumnElement, exists
 
 from trabecula.delivery.deliverer import Deliverer
 from trabecula.delivery.destinations import Destination
-from trabecula.delivery.events import (
-    DeliveryAttempted,
-    DeliveryEvent,
-    DeliveryListener,
-    DestinationAnswers,
-    DestinationRests,
-)
 from trabecula.delivery.outbox import NOT_DONE, SEND_TASK
 from trabecula.delivery.schema import delivery
-from trabecula.delivery.states import DeliveryStep
 from trabecula.delivery.ways import make_ways
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import Listener
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.queue import Task
@@ -42,7 +35,7 @@ def delivery_tasks(
     database: Database,
     content: ContentStore,
     keys_dir: Path | None,
-    listeners: Collection[DeliveryListener] = (),
+    tell: Listener = nobody,
     clock: Callable[[], datetime] = utc_now,
 ) -> Sequence[Task]:
     """The queue's tasks of delivery; none without destinations.
@@ -53,7 +46,7 @@ def delivery_tasks(
     if not destinations:
         return ()
     ways = make_ways(destinations, database, content, keys_dir, clock)
-    deliverer = Deliverer(database, ways, clock, random.SystemRandom().random, (log_delivery, *listeners))
+    deliverer = Deliverer(database, ways, clock, random.SystemRandom().random, tell)
 
     async def send(destination: str) -> None:
         await deliverer.drain(destination)
@@ -62,36 +55,6 @@ def delivery_tasks(
         await deliverer.sweep()
 
     return (Task(SEND_TASK, send), Task(SWEEP_TASK, sweep, cron=EVERY_TEN_SECONDS))
-
-
-def log_delivery(event: DeliveryEvent) -> None:
-    """Listener that writes ids, states and codes; never what was sent or answered."""
-    log = structlog.get_logger()
-    match event:
-        case DeliveryAttempted():
-            facts = {
-                "destination": event.destination,
-                "delivery_id": event.delivery_id,
-                "attempt": event.attempt,
-                "step": event.step.value,
-                "reason": event.reason,
-                "status": event.status,
-                "way": event.way,
-                "seconds": round(event.seconds, 3),
-            }
-            well = event.step is DeliveryStep.DELIVER
-            (log.info if well else log.warning)("delivery attempted", **facts)
-        case DestinationRests():
-            log.warning(
-                "destination rests",
-                destination=event.destination,
-                failures=event.failures,
-                seconds=round(event.seconds, 1),
-            )
-        case DestinationAnswers():
-            log.info("destination answers again", destination=event.destination)
-        case _:
-            pass
 
 
 def keeps_screening() -> ColumnElement[bool]:

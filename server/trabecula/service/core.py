@@ -6,7 +6,7 @@ Keeps nothing itself: what is true is in the store, so any number of processes m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
 
@@ -17,8 +17,9 @@ from trabecula.report import ScreeningReport
 from trabecula.service.admission import Admission
 from trabecula.service.intake import Intake, UploadMessage
 from trabecula.service.upload import Upload
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import Listener, UploadEnded
 from trabecula.work.content import ContentStore, read_all
-from trabecula.work.events import EventListener, UploadEnded
 from trabecula.work.notices import Notices
 from trabecula.work.reading import Filters
 from trabecula.work.records import ContentRef, DocumentKind, Priority, ScreeningRecord, Source
@@ -40,14 +41,14 @@ class ScreeningCore:
         notices: Notices,
         intake: Intake,
         settings: Settings,
-        listeners: Collection[EventListener] = (),
+        tell: Listener = nobody,
     ) -> None:
         self._store = store
         self._content = content
         self._notices = notices
         self._intake = intake
         self._door = Admission(store, settings)
-        self._listeners = tuple(listeners)
+        self._tell = tell
         self._draining = False
 
     def drain(self) -> None:
@@ -154,7 +155,3 @@ class ScreeningCore:
     def _check_open(self) -> None:
         if self._draining:
             raise Draining
-
-    def _tell(self, event: UploadEnded) -> None:
-        for listener in self._listeners:
-            listener(event)

@@ -22,9 +22,9 @@ from trabecula.service.http.serving import HttpServer
 from trabecula.service.http.wiring import Surroundings, http_service
 from trabecula.service.intake import Intake
 from trabecula.service.interceptors import CallMetrics
-from trabecula.service.logs import log_event
-from trabecula.service.metrics import LoadGauges, ScreeningMetrics
+from trabecula.service.load_gauges import LoadGauges
 from trabecula.service.servicer import ScreeningServicer
+from trabecula.service.telemetry import watch
 from trabecula.service.wiring import queue_tasks, result_sinks, retention_rules
 from trabecula.v1 import admin_pb2, admin_pb2_grpc, screening_pb2, screening_pb2_grpc
 from trabecula.work.content import ContentStore
@@ -63,7 +63,8 @@ class Server:
         self.registry = registry or CollectorRegistry()
         self._settings = settings
         self._runner = runner
-        self._listeners = (ScreeningMetrics(self.registry), log_event)
+        self._watch = watch(settings, self.registry)
+        self._tell = self._watch.tell
         self._calls = CallMetrics(self.registry)
         self._open = AsyncExitStack()
         self._stopped = False
@@ -127,10 +128,10 @@ class Server:
             content=self.content,
             max_attempts=settings.max_attempts,
             sinks=result_sinks(settings),
-            listeners=self._listeners,
+            tell=self._tell,
         )
         if settings.role is not Role.ADMIN:
-            gauges = LoadGauges(self.store, self.registry)
+            gauges = LoadGauges(self.database, self.store, self._watch.metrics)
             gauges.start()
             opened.push_async_callback(gauges.close)
         if settings.role in (Role.ALL, Role.WORKER) and self._runner is not None:
@@ -157,8 +158,8 @@ class Server:
             runner,
             limits,
             settings.state_dir / WORK_FOLDER,
-            queue_tasks(settings, self.database, self.content),
-            self._listeners,
+            queue_tasks(settings, self.database, self.content, self._tell),
+            self._tell,
         )
         await self._work.start()
 
@@ -168,14 +169,14 @@ class Server:
         notices.start()
         self._open.push_async_callback(notices.close)
         intake = Intake(self.content, settings)
-        self.core = ScreeningCore(self.store, self.content, notices, intake, settings, self._listeners)
+        self.core = ScreeningCore(self.store, self.content, notices, intake, settings, self._tell)
         add = partial(screening_pb2_grpc.add_ScreeningServiceServicer_to_server, ScreeningServicer(self.core))
         self._grpc = GrpcServer(settings, self._calls, [SERVICE_NAME], add)
         await self._grpc.start(settings.listen)
 
     async def _start_http(self) -> None:
         archive = self._settings.dicomweb_archive is not None
-        around = Surroundings(self.database, self.store, self.content, self.registry, self._accepting, archive)
+        around = Surroundings(self.database, self.store, self.content, self._accepting, archive, self._tell)
         self._http = await self._open.enter_async_context(http_service(self._settings, around))
 
     async def _start_dimse(self) -> None:

@@ -17,6 +17,8 @@ from trabecula.hooks.upkeep import sweep_task
 from trabecula.record.retention import forget_resources
 from trabecula.service.follow_up import follow_up, result_sink
 from trabecula.service.screen_requests import PullWork
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import Listener
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.gc import RetentionRules, collection_task, policy_of
@@ -30,12 +32,14 @@ def result_sinks(settings: Settings) -> Sequence[ResultSink]:
     return (result_sink(follow_up(settings)),)
 
 
-def queue_tasks(settings: Settings, database: Database, content: ContentStore) -> Sequence[Task]:
+def queue_tasks(
+    settings: Settings, database: Database, content: ContentStore, tell: Listener = nobody
+) -> Sequence[Task]:
     """Tasks of every queue but the screenings' own."""
     destinations = read_destinations(settings.destinations_file)
     archive = archive_destination(destinations, settings.dicomweb_archive)
     return (
-        *delivery_tasks(destinations, database, content, settings.client_keys_dir),
+        *delivery_tasks(destinations, database, content, settings.client_keys_dir, tell),
         *([] if archive is None else [_pulls(archive, settings, database, content)]),
         sweep_task(database, settings.cds_card_retention_s),
         collection_task(database, content, policy_of(settings), retention_rules()),

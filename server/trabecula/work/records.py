@@ -113,6 +113,8 @@ class ScreeningRecord:
     legal_hold: bool = False
     """Nothing of it is deleted while this is set."""
     pixels_deleted_at: datetime | None = None
+    trace: str | None = None
+    """W3C ``traceparent`` of the request that brought it."""
 
     def after(
         self,

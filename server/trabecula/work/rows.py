@@ -54,6 +54,7 @@ def record_from_row(row: RowMapping, documents: Collection[str] = ()) -> Screeni
         documents=tuple(kind for kind in DocumentKind if kind.value in documents),
         legal_hold=row["legal_hold"],
         pixels_deleted_at=row["pixels_deleted_at"],
+        trace=row["traceparent"],
     )
 
 
@@ -71,6 +72,7 @@ def new_row(record: ScreeningRecord, patient: PatientContext, want_masks: bool) 
         "patient": dataclasses.asdict(patient),
         "want_masks": want_masks,
         "submitted_at": record.submitted_at,
+        "traceparent": record.trace,
         **life_of(record),
     }
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import Listener
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
-from trabecula.work.events import EventListener
 from trabecula.work.queue import SCREEN_TASK, SCREENING_QUEUE, Task, make_app, queues_of
 from trabecula.work.queue_worker import QueueWorker
 from trabecula.work.runner import Runner
@@ -47,7 +48,7 @@ class Work:
         limits: WorkLimits,
         scratch: Path,
         tasks: Sequence[Task] = (),
-        listeners: Collection[EventListener] = (),
+        tell: Listener = nobody,
     ) -> None:
         """Args:
         scratch: folder for what running studies write; other processes may share it.
@@ -55,7 +56,7 @@ class Work:
         """
         self._runner = runner
         self._scratch = Scratch(scratch)
-        self._screenings = ScreeningWorker(store, content, runner, self._scratch, limits.screening_timeout_s, listeners)
+        self._screenings = ScreeningWorker(store, content, runner, self._scratch, limits.screening_timeout_s, tell)
         screen = Task(SCREEN_TASK, self._screenings.run)
         self._app = make_app(database.parameters, tasks, with_context=[screen])
         self._queues = [QueueWorker(self._app, [SCREENING_QUEUE], limits.workers, limits.heartbeat_s)]

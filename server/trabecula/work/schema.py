@@ -72,6 +72,8 @@ screening = Table(
     Column("failure_input_error", Boolean),
     Column("legal_hold", Boolean, nullable=False, server_default=text("false")),
     Column("pixels_deleted_at", MOMENT),
+    # W3C Trace Context of the request that brought it.
+    Column("traceparent", Text),
     CheckConstraint(f"state IN ({_STATES})", name="state"),
     CheckConstraint("(state IN ('queued', 'running')) = (ended_at IS NULL)", name="ended"),
     CheckConstraint("(state = 'failed') = (failure_code IS NOT NULL)", name="failure"),

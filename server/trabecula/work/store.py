@@ -7,7 +7,7 @@ Bytes are in the content store before a row that names them is committed.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -29,11 +29,15 @@ from trabecula.errors import (
 )
 from trabecula.patient import PatientContext
 from trabecula.report import ReportStatus
+from trabecula.telemetry.context import current_trace
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import Listener, SeriesMeasured
+from trabecula.telemetry.facts import facts_of
+from trabecula.telemetry.faults import describe_fault
 from trabecula.work import reading
 from trabecula.work.content import ContentStore
 from trabecula.work.content_guard import hold
 from trabecula.work.database import Database
-from trabecula.work.events import EventListener, ScreeningChanged, describe_fault
 from trabecula.work.queue import SCREEN_TASK, defer, withdraw
 from trabecula.work.records import (
     ContentRef,
@@ -48,6 +52,7 @@ from trabecula.work.rows import life_of, new_row, patient_from_row
 from trabecula.work.runner import Completion, ResultSink
 from trabecula.work.schema import document, instance, screening, transition
 from trabecula.work.states import Event, State
+from trabecula.work.telling import step_of
 
 CHANNEL: Final = "trabecula_screening"
 """PostgreSQL notifications with the id of a screening that changed."""
@@ -90,20 +95,20 @@ class ScreeningStore:
         content: ContentStore | None,
         max_attempts: int = 3,
         sinks: Sequence[ResultSink] = (),
-        listeners: Collection[EventListener] = (),
+        tell: Listener = nobody,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Args:
         content: where the bytes lie; None only where no new bytes are named (operators' tools, tests).
         max_attempts: how often a study may take its worker down before it is a dead letter.
         sinks: called inside the transaction that ends a screening with a result.
-        listeners: told of every change after its commit.
+        tell: told of every change after its commit.
         """
         self._database = database
         self._content = content
         self._max_attempts = max_attempts
         self._sinks = tuple(sinks)
-        self._listeners = tuple(listeners)
+        self._tell = tell
         self._now = now
 
     # Coming in
@@ -129,7 +134,7 @@ class ScreeningStore:
             ContentUnavailable: if bytes are not in the content store any more.
         """
         refs = tuple(instances)
-        record = ScreeningRecord(str(uuid.uuid4()), submission, self._now())
+        record = ScreeningRecord(str(uuid.uuid4()), submission, self._now(), trace=current_trace())
         async with self._database.transaction() as connection:
             known = await self._insert(connection, record, patient, want_masks)
             if known is not None:
@@ -147,7 +152,7 @@ class ScreeningStore:
             await connection.execute(insert(instance), rows)
             await _append(connection, record, "accept", record.submitted_at)
             await enqueue(connection, record)
-        self._tell(ScreeningChanged(record))
+        self._tell(step_of(record))
         return record, True
 
     async def _hold(self, connection: AsyncConnection, refs: Sequence[ContentRef]) -> None:
@@ -201,7 +206,7 @@ class ScreeningStore:
                 )
                 row = private.mappings().one()
                 claim = Claim(changed, refs, patient_from_row(row), row["want_masks"])
-        self._tell(ScreeningChanged(changed))
+        self._tell(step_of(changed))
         return claim
 
     async def progress(self, claim: Claim, progress: StageProgress | None) -> Standing:
@@ -251,7 +256,8 @@ class ScreeningStore:
                 await connection.execute(insert(document), rows)
             for sink in self._sinks:
                 await sink(connection, changed, job, completion)
-        self._tell(ScreeningChanged(changed, report=completion.report))
+        self._tell(step_of(changed, report=completion.report))
+        self._tell(SeriesMeasured(facts_of(completion.report)))
         return changed
 
     async def end_with_failure(self, claim: Claim, error: TrabeculaError, fault: str = "") -> ScreeningRecord | None:
@@ -263,7 +269,7 @@ class ScreeningStore:
             changed = await self._change(
                 connection, record, Event.FAIL, failure=failure_of(error), reason=fault or error.code
             )
-        self._tell(ScreeningChanged(changed, fault or describe_fault(error)))
+        self._tell(step_of(changed, fault=fault or describe_fault(error)))
         return changed
 
     async def end_as_cancelled(self, claim: Claim) -> ScreeningRecord | None:
@@ -273,7 +279,7 @@ class ScreeningStore:
             if record is None:
                 return None
             changed = await self._change(connection, record, Event.STOP)
-        self._tell(ScreeningChanged(changed))
+        self._tell(step_of(changed))
         return changed
 
     async def give_back(
@@ -301,7 +307,7 @@ class ScreeningStore:
                 await self._enqueue_after(connection, changed, NO_ROOM_DELAY_S if error is not None else 0.0)
             else:
                 changed = await self._blame(connection, record, error)
-        self._tell(ScreeningChanged(changed, fault or reason))
+        self._tell(step_of(changed, reason=reason, fault=fault or None))
         return changed
 
     async def _blame(
@@ -344,7 +350,7 @@ class ScreeningStore:
             if changed.state is State.CANCELLED:
                 await withdraw(connection, record.screening_id)
         if changed.state is not record.state:
-            self._tell(ScreeningChanged(changed))
+            self._tell(step_of(changed))
         return changed
 
     async def revive(self, screening_id: str) -> ScreeningRecord:
@@ -365,7 +371,7 @@ class ScreeningStore:
                 raise PixelsDeleted
             await self._change(connection, record, Event.REVIVE)
             await enqueue(connection, changed)
-        self._tell(ScreeningChanged(changed))
+        self._tell(step_of(changed))
         return changed
 
     async def set_legal_hold(self, screening_id: str, hold: bool) -> ScreeningRecord:
@@ -446,10 +452,6 @@ class ScreeningStore:
         await _append(connection, changed, event.value, at, reason or (failure.code if failure else None))
         await _notify(connection, record.screening_id)
         return changed
-
-    def _tell(self, event: ScreeningChanged) -> None:
-        for listener in self._listeners:
-            listener(event)
 
 
 def failure_of(error: TrabeculaError) -> Failure:

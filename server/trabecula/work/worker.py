@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -26,8 +25,19 @@ from trabecula.errors import (
     WorkerCrashed,
 )
 from trabecula.outcome import Stage
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import (
+    AttemptEnded,
+    Listener,
+    ResultKept,
+    StageEnded,
+    StageFailed,
+    StageStarted,
+    WorkFault,
+)
+from trabecula.telemetry.faults import describe_fault
+from trabecula.telemetry.stages import StageWatch, WatchedStage
 from trabecula.work.content import ContentStore
-from trabecula.work.events import AttemptTimed, EventListener, ServiceEvent, WorkFault, describe_fault
 from trabecula.work.records import ContentRef, DocumentKind, Job, StageProgress
 from trabecula.work.runner import Completion, Control, Runner
 from trabecula.work.scratch import Scratch
@@ -63,6 +73,7 @@ class Halt(StrEnum):
 class _Attempt:
     claim: Claim
     control: Control
+    watch: StageWatch
     progress: StageProgress | None = None
     halt: Halt | None = field(default=None)
 
@@ -82,7 +93,7 @@ class ScreeningWorker:
         runner: Runner,
         scratch: Scratch,
         limit_s: float,
-        listeners: Collection[EventListener] = (),
+        tell: Listener = nobody,
     ) -> None:
         """Args:
         limit_s: how long one attempt may take.
@@ -92,7 +103,7 @@ class ScreeningWorker:
         self._runner = runner
         self._scratch = scratch
         self._limit_s = limit_s
-        self._listeners = tuple(listeners)
+        self._tell = tell
         self._running: dict[int, _Attempt] = {}
         self._stopping = False
 
@@ -114,12 +125,13 @@ class ScreeningWorker:
             await self._run_claimed(context.job.id or 0, claim)
 
     async def _run_claimed(self, job_id: int, claim: Claim) -> None:
-        loop = asyncio.get_running_loop()
+        loop, watch = asyncio.get_running_loop(), self._watch(claim)
 
         def listen(stage: Stage, fraction: float) -> None:
+            watch.heard(stage, fraction)
             loop.call_soon_threadsafe(setattr, attempt, "progress", StageProgress(stage, fraction))
 
-        attempt = _Attempt(claim, Control(self._limit_s, listen))
+        attempt = _Attempt(claim, Control(self._limit_s, listen), watch)
         self._running[job_id] = attempt
         if self._stopping:
             attempt.stop(Halt.SHUTDOWN)
@@ -131,6 +143,22 @@ class ScreeningWorker:
         finally:
             await _stopped(minding)
             self._running.pop(job_id, None)
+            record = claim.record
+            self._tell(AttemptEnded(record.screening_id, record.attempt, watch.totals_s, record.trace))
+
+    def _watch(self, claim: Claim) -> StageWatch:
+        """Tells of the attempt's stages."""
+        identity, number, tell = claim.record.screening_id, claim.record.attempt, self._tell
+        return StageWatch(
+            lambda stage: tell(StageStarted(identity, number, stage)),
+            lambda passage: tell(StageEnded(identity, number, passage)),
+        )
+
+    def _failed(self, attempt: _Attempt, error: TrabeculaError) -> None:
+        """Tell where the attempt has failed."""
+        record, stage = attempt.claim.record, attempt.watch.stage
+        if stage is not None:
+            self._tell(StageFailed(record.screening_id, record.attempt, stage, error.code))
 
     async def _attempt(self, attempt: _Attempt, minding: asyncio.Task[None]) -> None:
         """Work, then end the screening or put it back."""
@@ -145,31 +173,40 @@ class ScreeningWorker:
                 await self._steadily(lambda: store.give_back(screening_id, number, None))
         except WORTH_ANOTHER_TRY as error:
             lost, fault = error, describe_fault(error)
+            self._failed(attempt, error)
             await self._steadily(lambda: store.give_back(screening_id, number, lost, fault))
         except TrabeculaError as error:
             failed, fault = error, describe_fault(error)
+            self._failed(attempt, error)
             await self._steadily(lambda: store.end_with_failure(claim, failed, fault))
         except Exception as error:  # of the disk, the content store or a sink: not the study's fault
             unforeseen, fault = Unforeseen(), describe_fault(error)
+            self._failed(attempt, unforeseen)
             await self._steadily(lambda: store.give_back(screening_id, number, unforeseen, fault))
 
     async def _work(self, attempt: _Attempt, minding: asyncio.Task[None]) -> None:
-        claim, marks_s = attempt.claim, [time.perf_counter()]
+        claim, watch = attempt.claim, attempt.watch
+        watch.enter(WatchedStage.FETCH)
         with self._scratch.folder() as results:
             async with self._content.local_files(claim.instances) as files:
-                marks_s.append(time.perf_counter())
+                watch.leave(now=True)
+                began_s = time.perf_counter()
                 job = Job(claim.record.screening_id, files, results, claim.patient, claim.want_masks)
                 completion = await self._runner.run(job, attempt.control)
-            marks_s.append(time.perf_counter())
+            watch.enter(WatchedStage.REPORT)
+            worked_s = time.perf_counter()
             await _stopped(minding)
             documents = await self._keep(completion, results)
-            marks_s.append(time.perf_counter())
+            kept_s = time.perf_counter()
             ended = await self._steadily(lambda: self._store.end_with_result(claim, job, completion, documents))
-            marks_s.append(time.perf_counter())
+            watch.leave(now=True)
         if ended is None:
             structlog.get_logger().warning("overtaken", screening_id=claim.record.screening_id)
-        else:
-            self._tell(_timed(claim, completion, marks_s))
+            return
+        documents_s = max(0.0, worked_s - began_s - completion.report.timings_s.get("total", 0.0))
+        commit_s = time.perf_counter() - kept_s
+        record = claim.record
+        self._tell(ResultKept(record.screening_id, record.attempt, documents_s, kept_s - worked_s, commit_s))
 
     async def _keep(self, completion: Completion, results: Path) -> dict[DocumentKind, ContentRef]:
         kinds = completion.documents
@@ -204,17 +241,7 @@ class ScreeningWorker:
                     raise
             await asyncio.sleep(STEADY_PAUSE_S)
 
-    def _tell(self, event: ServiceEvent) -> None:
-        for listener in self._listeners:
-            listener(event)
-
 
 async def _stopped(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
-
-
-def _timed(claim: Claim, completion: Completion, marks_s: list[float]) -> AttemptTimed:
-    fetch_s, work_s, keep_s, commit_s = (end - start for start, end in pairwise(marks_s))
-    documents_s = max(0.0, work_s - completion.report.timings_s.get("total", 0.0))
-    return AttemptTimed(claim.record.screening_id, fetch_s, work_s, documents_s, keep_s, commit_s)

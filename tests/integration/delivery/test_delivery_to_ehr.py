@@ -16,12 +16,13 @@ from report_samples import refused
 from structlog.testing import capture_logs
 
 from trabecula.delivery.destinations import PatientSystem, SmartAuth
-from trabecula.delivery.events import DeliveryAttempted, DestinationAnswers, DestinationRests, OutboxStands
-from trabecula.delivery.listing import cancel_delivery, read_delivery, retry_delivery
+from trabecula.delivery.listing import cancel_delivery, outbox_stands, read_delivery, retry_delivery
 from trabecula.delivery.outbox import Ending, claim, finish, has_open_deliveries
 from trabecula.delivery.states import DeliveryState, DeliveryStep
-from trabecula.delivery.tasks import log_delivery
 from trabecula.keys import SigningAlgorithm, generate_key, public_jwks
+from trabecula.telemetry.dispatch import Dispatcher
+from trabecula.telemetry.events import DeliveryEnded, DestinationAnswers, DestinationRests
+from trabecula.telemetry.logs import log_event
 from trabecula.work.content import FolderContent
 from trabecula.work.database import Database
 
@@ -98,7 +99,7 @@ async def test_what_cannot_pass_is_parked_with_the_outcome_kept_out_of_the_logs(
     status: int,
 ) -> None:
     out = outlet(database, content, destination(small.ehr.url))
-    out.deliverer.listeners = (out.told.append, log_delivery)
+    out.deliverer.tell = Dispatcher((out.told.append, log_event))
     small.ehr.strike(fault)
     identity = await out.enqueue(small.bundle, small.chain)
     with capture_logs() as logged:
@@ -143,14 +144,16 @@ async def test_a_server_down_for_an_hour_gets_everything_afterwards(
     small.ehr.clock = out.clock
     small.ehr.down_until = out.clock() + timedelta(hours=1)
     await out.enqueue(small.bundle, small.chain)
+    out.clock.pass_s(3000.0)
+    async with database.transaction() as connection:
+        (stand,) = await outbox_stands(connection, out.clock(), ())
+    assert (stand.destination, stand.counts[DeliveryState.PENDING], stand.oldest_s) == ("ehr", 1, 3000.0)
     tried = await out.until_still()
     assert differences(small.bundle, small.server) == []
     assert out.clock() < small.ehr.down_until + timedelta(hours=1)
     assert tried < 20
     assert [each for each in out.told if isinstance(each, DestinationRests)]
     assert len([each for each in out.told if isinstance(each, DestinationAnswers)]) == 1
-    ages = [each.oldest_s for each in out.told if isinstance(each, OutboxStands)]
-    assert max(ages) > 3000
     (row,) = await out.rows()
     assert row.state is DeliveryState.DELIVERED
 
@@ -379,7 +382,7 @@ async def test_a_token_that_ends_in_mid_flight_and_bursts_of_401_are_outlived(
     small.ehr.strike(Fault.UNAUTHORIZED, Fault.UNAUTHORIZED, Fault.UNAUTHORIZED)
     await out.enqueue(small.bundle, small.chain)
     assert await out.until_still() == 2
-    attempted = [each for each in out.told if isinstance(each, DeliveryAttempted) and each.reason]
+    attempted = [each for each in out.told if isinstance(each, DeliveryEnded) and each.reason]
     assert [(each.reason, each.status) for each in attempted] == [("unauthorized", 401)]
     assert differences(small.bundle, small.server) == []
 

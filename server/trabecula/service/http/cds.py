@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
-from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -36,12 +35,12 @@ from trabecula.hooks.policy import card_policy
 from trabecula.hooks.requests import Feedback
 from trabecula.hooks.results import results_in
 from trabecula.hooks.services import BY_ID, Service, discovery
-from trabecula.hooks.store import keep_cards, keep_feedback, use_token
+from trabecula.hooks.store import keep_cards, keep_feedback, reason_label, use_token
 from trabecula.hooks.tokens import TokenChecker
 from trabecula.hooks.wire import read_feedback, read_request
 from trabecula.record.audit import Access, AccessListener
 from trabecula.service.auth.jwks import KeySource
-from trabecula.service.http.cds_metrics import CdsMetrics
+from trabecula.telemetry.events import CardShown, FeedbackGiven, HookCalled, Listener
 from trabecula.work.database import Database
 
 PATH: Final = "/cds-services"
@@ -58,7 +57,7 @@ class CdsHooks:
     keep_feedback: KeepFeedback
     check_token: CheckToken | None
     """None: open to everybody who can reach the address."""
-    metrics: CdsMetrics
+    tell: Listener
     listeners: Sequence[AccessListener] = ()
     """Told of each access to stored results."""
 
@@ -82,7 +81,8 @@ class CdsHooks:
         answer = await self.answers(service, call, client)
         if answer.patients:
             await self._note(request, client, call.context.user_id, answer.patients)
-        self.metrics.shown(service, answer.cards)
+        for card in answer.cards:
+            self.tell(CardShown(service.hook.value, card.kind.value, card.indicator.value))
         return _json({"cards": [card.as_json() for card in answer.cards]})
 
     async def _feedback(self, request: Request) -> Response:
@@ -90,7 +90,8 @@ class CdsHooks:
         client = await self._client(request, f"{PATH}/{service_id}/feedback")
         service = _service(service_id)
         new = await self.keep_feedback(read_feedback(await self._body(request)), service, client)
-        self.metrics.answered(service, new)
+        for each in new:
+            self.tell(_feedback_given(service, each))
         return Response(status_code=200)
 
     async def _note(self, request: Request, client: Client, user: str, patients: tuple[str, ...]) -> None:
@@ -139,7 +140,8 @@ class CdsHooks:
             finally:
                 service = BY_ID.get(request.path_params.get("id", ""))
                 name = what if service is None else service.hook.value
-                self.metrics.called(name if what != "feedback" else what, outcome, time.perf_counter() - started)
+                seconds = time.perf_counter() - started
+                self.tell(HookCalled(name if what != "feedback" else what, outcome, seconds))
             return response
 
         counted.operation = f"cds-{what}"  # type: ignore[attr-defined] # the access log's name for it
@@ -151,7 +153,7 @@ def cds_hooks(
     database: Database,
     constants: ClinicalConstants,
     outbound: httpx.AsyncClient,
-    registry: CollectorRegistry,
+    tell: Listener,
     *,
     public_base_url: str | None = None,
     listeners: Sequence[AccessListener] = (),
@@ -186,7 +188,7 @@ def cds_hooks(
         answers=HookAnswers(policy, results_in(database), reader(outbound), keep, settings.cds_read_budget_s),
         keep_feedback=keep_said,
         check_token=_checker(settings, database, outbound),
-        metrics=CdsMetrics(registry),
+        tell=tell,
         listeners=tuple(listeners),
     )
 
@@ -215,6 +217,11 @@ def _checker(settings: Settings, database: Database, outbound: httpx.AsyncClient
     return TokenChecker(
         clients, lambda where: KeySource(where, outbound), once, clock_skew_s=settings.auth_clock_skew_s
     )
+
+
+def _feedback_given(service: Service, item: Feedback) -> FeedbackGiven:
+    reason = reason_label(item.accepted, item.reason_system, item.reason_code)
+    return FeedbackGiven(service.hook.value, "accepted" if item.accepted else "overridden", reason)
 
 
 def _service(service_id: str) -> Service:

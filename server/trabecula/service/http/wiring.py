@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
-from prometheus_client import CollectorRegistry
 from starlette.routing import BaseRoute
 
 from trabecula.clinical import load_constants
@@ -33,6 +32,8 @@ from trabecula.service.http.serving import HttpServer, bound
 from trabecula.service.http.stow import STOW_PATH, Stow
 from trabecula.service.http.wellknown import Check
 from trabecula.service.screen_requests import ScreenRequests
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import Listener
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.records import Priority
@@ -46,11 +47,11 @@ class Surroundings:
     database: Database
     store: ScreeningStore
     content: ContentStore
-    registry: CollectorRegistry
     accepting: Check
     """Whether this instance takes requests; false while it drains."""
     archive: bool = False
     """Whether studies can be pulled from an archive (``$screen-bone``)."""
+    tell: Listener = nobody
 
 
 @asynccontextmanager
@@ -113,7 +114,7 @@ def _groups(
         around.database,
         load_constants(),
         outbound,
-        around.registry,
+        around.tell,
         public_base_url=here,
         listeners=listeners,
     )
