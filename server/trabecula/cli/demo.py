@@ -61,7 +61,9 @@ def _service(log: Path) -> Iterator[int]:
         ready = Path(folder) / "port"
         command = [sys.executable, "-m", "trabecula.cli", "serve", "--listen", "127.0.0.1:0"]
         command += ["--state-dir", str(Path(folder) / "state"), "--ready-file", str(ready)]
-        process = subprocess.Popen(command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 - our own program, no shell  # nosec B603
+            command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL
+        )
         try:
             yield _wait_for_port(process, ready, log)
         finally:

@@ -10,7 +10,10 @@ import typer
 from trabecula.cli.exits import EXIT_CODES_HELP, ExitCode, exits_with_code
 
 SERVICES: Final = ("ready", "startup", "alive")
-ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- the address listened on, not one to open
+ANYWHERE: Final = {
+    "0.0.0.0": "127.0.0.1",  # noqa: S104 - the address listened on, not one to open  # nosec B104
+    "[::]": "[::1]",
+}
 EPILOG = f"""[bold]Services[/bold]
 
 ready: started, the database answers, not draining. startup: the models are loaded, the doors are open. alive: the

@@ -27,7 +27,7 @@ Json = dict[str, Any]
 class Kind(StrEnum):
     """R4 types of search parameters that are used here."""
 
-    TOKEN = "token"  # noqa: S105
+    TOKEN = "token"  # noqa: S105 - a type of search parameter  # nosec B105
     REFERENCE = "reference"
     DATE = "date"
     URI = "uri"

@@ -48,7 +48,7 @@ _SETTINGS: Final[dict[str, str]] = {
     "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "64MB",
-    "password_encryption": "scram-sha-256",
+    "password_encryption": "scram-sha-256",  # the name of a method  # nosec B105
     # Statements and their parameters hold patient data: none of it goes into the log.
     "log_min_error_statement": "panic",
     "log_parameter_max_length": "0",
@@ -332,7 +332,7 @@ def _run(server: EmbeddedServer, folder: Path, owner: pwd.struct_passwd | None, 
     )
     with tempfile.TemporaryFile() as output:
         # A file, not a pipe: the server inherits it, and a pipe would be held open for as long as it runs.
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - programs of the wheel, no shell  # nosec B603
             [(server.programs or binaries()) / program, *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,

@@ -288,7 +288,7 @@ async def _unnamed(connection: AsyncConnection, candidates: list[StoredObject]) 
         return []
     columns = (await connection.execute(_NAMING_COLUMNS)).all()
     query = " UNION ".join(
-        f"SELECT {column} FROM {table} WHERE {column} = ANY(:hashes)"  # noqa: S608 - quoted by quote_ident
+        f"SELECT {column} FROM {table} WHERE {column} = ANY(:hashes)"  # noqa: S608 - by quote_ident  # nosec B608
         for table, column in columns
     )
     hashes = [found.ref.sha256 for found in candidates]

@@ -32,7 +32,7 @@ async def named_refs(connection: AsyncConnection, *, with_pixels: bool = True) -
     if not tables:
         return
     parts = (
-        f"SELECT sha256, size_bytes FROM {table}"  # noqa: S608 - quoted by quote_ident
+        f"SELECT sha256, size_bytes FROM {table}"  # noqa: S608 - quoted by quote_ident  # nosec B608
         + (_OPEN_ONLY if table == "instance" and not with_pixels else "")
         for table in tables
     )

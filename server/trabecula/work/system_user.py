@@ -44,7 +44,7 @@ def system_user() -> pwd.struct_passwd | None:
             "as root, and without useradd, there is no user to run PostgreSQL as", reason="no-system-user"
         )
     arguments = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - a program found in fixed places, no shell  # nosec B603
         [program, *arguments, "--shell", "/usr/sbin/nologin", NAME], capture_output=True, check=False
     )
     try:

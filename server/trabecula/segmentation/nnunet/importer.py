@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
+import pickle  # for its error alone; torch.load reads, weights_only  # nosec B403
 import re
 import tempfile
 import warnings

@@ -94,7 +94,11 @@ def hash_password(password: str) -> str:
         ConfigurationError: for a password that is too short or too long.
     """
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        raise ConfigurationError(password="length", at_least=MIN_PASSWORD, at_most=MAX_PASSWORD)  # noqa: S106
+        raise ConfigurationError(
+            password="length",  # noqa: S106 - what is wrong with it  # nosec B106
+            at_least=MIN_PASSWORD,
+            at_most=MAX_PASSWORD,
+        )
     return _HASHER.hash(password)
 
 
