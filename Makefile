@@ -6,7 +6,7 @@ VALIDATORS := tests/validators
 CHART_TOOLS := tests/chart
 
 .DEFAULT_GOAL := help
-.PHONY: image container-proof help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks cohort delivery-faults lock guide chart proto clean faults sabotage load soak
+.PHONY: image container-proof help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks cohort delivery-faults lock guide chart proto clean faults sabotage load soak sbom audit
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -89,6 +89,14 @@ guide: install-dev ## Build the FHIR implementation guide, its examples and its 
 chart: install-dev ## Write the Helm chart's schema and table anew, and what it renders
 	$(BIN)/python scripts/write_helm_reference.py
 	TRABECULA_UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/chart
+
+sbom: install-dev ## Bill of materials (CycloneDX) of what runs, to out/sbom.cdx.json; docs/soup.md anew
+	$(BIN)/python scripts/write_soup.py
+	$(BIN)/python scripts/write_sbom.py --out out/sbom.cdx.json
+
+audit: sbom ## Known vulnerabilities and what nobody maintains any more; bandit. Ends with 75 where no service can be reached
+	$(BIN)/bandit -q -c pyproject.toml -r server/trabecula scripts
+	$(BIN)/python scripts/audit.py --sbom out/sbom.cdx.json
 
 proto: install-dev ## Generate the gRPC code from proto/
 	scripts/generate_proto.sh
