@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from ipaddress import ip_address
 from os import environ, sched_getaffinity
 from pathlib import Path
 from typing import Final, Literal, get_type_hints
@@ -32,7 +33,6 @@ class Role(StrEnum):
 PREFIX: Final = "TRABECULA_"
 MIB: Final = 1024 * 1024
 MOST_THREADS: Final = 8
-LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,30 @@ class Settings:
     tls_key_file: Path | None = None
     tls_client_ca_file: Path | None = None
     """When given, only clients with a certificate of this authority are let in."""
+    tls_elsewhere: bool = False
+    """Whether something before this service encrypts (a gateway, a mesh). Without TLS of its own, gRPC is served beyond
+    the loopback interface on that word only."""
+    grpc_auth: Literal["auto", "on", "off", "off-beyond-loopback"] = "auto"
+    """Who may call gRPC. ``on``: whoever has a token of ``auth_issuers`` or a certificate listed in
+    ``grpc_clients_file``. ``auto``: the same once one of the two is given; else any certificate of
+    ``tls_client_ca_file``; else everybody, on the loopback interface only. ``off`` asks nobody and works on the
+    loopback interface only; the last one works anywhere, on your word."""
+    grpc_audience: str | None = None
+    """Audience that tokens for gRPC must name; None takes ``auth_audience``, or the base of ``public_base_url``."""
+    grpc_clients_file: Path | None = None
+    """Client certificates and what each may call (TOML; docs/grpc.md)."""
+    client_requests_per_s: int = 200
+    """Requests and calls of one client (token, certificate, CDS client) that are let in, on average over ten seconds,
+    in one process; each door counts for itself."""
+    address_requests_per_s: int = 1000
+    """The same for one address, before it is known who calls."""
+    client_max_calls: int = 64
+    """gRPC calls and HTTP requests of one client that may be open at once."""
+    client_max_uploads: int | None = None
+    """Uploads and DICOM associations of one client that may be open at once; None: as many as there are for all."""
+    trusted_proxies: str = ""
+    """Addresses or networks (CIDR), commas between, of the proxies in front of the HTTP service whose
+    ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed; none when empty."""
     reflection: bool = False
     """Whether the service tells clients its own protocol."""
     models_dir: Path = field(default_factory=assets.models_dir)
@@ -221,6 +245,19 @@ class Settings:
     ``ehr.example.org:8443`` or ``*.example.org``. Empty: none."""
     outbound_networks: str = ""
     """Private or loopback networks (CIDR, commas between) that listed hosts may lie in; public addresses always may."""
+    oidc_issuer: str | None = None
+    """OpenID provider (``iss``) that people at the pages sign in with; None: with a password of ``users_file`` only."""
+    oidc_client_id: str | None = None
+    """What this service is called there."""
+    oidc_client_secret_file: Path | None = None
+    """Its secret; None signs in with a key of ``client_keys_dir`` (``private_key_jwt``)."""
+    oidc_scopes: str = "openid profile"
+    """What is asked for, blanks between."""
+    oidc_roles_claim: str = "roles"
+    """Claim of the ID token (or the userinfo endpoint) with the person's groups or roles; dots lead into objects."""
+    oidc_roles: str = ""
+    """What they mean here, commas between: ``<value>=<role>``, with the roles viewer, radiologist, programme and
+    auditor."""
     users_file: Path | None = None
     """TOML file with the people who may sign in at the pages (``trabecula users add``); None: nobody can."""
     session_key_file: Path | None = None
@@ -243,7 +280,7 @@ class Settings:
 
 def bundle_names(settings: Settings) -> tuple[str, ...]:
     """``segmentation_models`` taken apart."""
-    return tuple(name for part in (settings.segmentation_models or "").split(",") if (name := part.strip()))
+    return listed(settings.segmentation_models or "")
 
 
 def threads_per_worker(settings: Settings) -> int:
@@ -300,6 +337,19 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The items of a setting with commas between."""
+    return tuple(item for part in text.split(",") if (item := part.strip()))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host to listen on is reached from this machine alone; an IPv6 one may stand in brackets."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 _POSITIVE: Final = (
     "session_lasts_s",
     "programme_contact_days",
@@ -324,6 +374,9 @@ _POSITIVE: Final = (
     "dimse_journal_s",
     "cds_read_budget_s",
     "cds_card_retention_s",
+    "client_requests_per_s",
+    "address_requests_per_s",
+    "client_max_calls",
 )
 
 
@@ -335,7 +388,7 @@ def _check(settings: Settings) -> None:
         split_address(settings.health_listen)
     if settings.admin_listen is not None:
         host, _ = split_address(settings.admin_listen)
-        if host not in LOOPBACK and settings.tls_client_ca_file is None:
+        if not is_loopback(host) and settings.tls_client_ca_file is None:
             raise ConfigurationError(setting=PREFIX + "ADMIN_LISTEN", beyond_loopback="needs TLS_CLIENT_CA_FILE")
     if settings.role is Role.ADMIN and settings.admin_listen is None:
         raise ConfigurationError(setting=PREFIX + "ADMIN_LISTEN", must_be="given with the role admin")

@@ -253,6 +253,13 @@ class TooManyAttempts(TrabeculaError):
     remedy = "Wait, then try again."
 
 
+class TooManyRequests(TrabeculaError):
+    """This client asks for too much at once."""
+
+    code = "too-many-requests"
+    remedy = "Wait for the delay given, then go on more slowly."
+
+
 class InvalidStep(TrabeculaError):
     """That step cannot be taken from here."""
 

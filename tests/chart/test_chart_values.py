@@ -128,7 +128,7 @@ def test_image_volumes_wait_for_a_kubernetes_that_has_them(tmp_path: Path) -> No
 def test_all_that_is_missing_is_named_at_once() -> None:
     done = template(CHART)
     assert done.returncode != 0
-    assert "4 value(s) to look at" in done.stderr
+    assert "6 value(s) to look at" in done.stderr
 
 
 def test_an_older_kubernetes_is_refused() -> None:

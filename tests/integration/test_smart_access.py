@@ -24,7 +24,7 @@ from trabecula.config import Settings
 from trabecula.errors import ConfigurationError
 from trabecula.keys import SigningAlgorithm, generate_key, retire_key
 from trabecula.service.auth.tokens import TokenRules
-from trabecula.service.http.options import HttpOptions, http_options, issuer_keys
+from trabecula.service.http.options import HttpOptions, http_options
 from trabecula.work.database import Database
 
 Json = dict[str, Any]

@@ -10,6 +10,11 @@
 {{- if and .content.url .content.existingClaim }}{{ $found = append $found "content: url and existingClaim exclude each other" }}{{ end -}}
 {{- if and .networkPolicy.enabled (not .networkPolicy.egress.database.to) }}{{ $missing = append $missing "networkPolicy.egress.database.to: say where PostgreSQL is, or nothing can reach it (networkPolicy.enabled=false opens everything)" }}{{ end -}}
 {{- if and .networkPolicy.enabled .content.url (not .networkPolicy.egress.objectStorage.to) }}{{ $found = append $found "networkPolicy.egress.objectStorage.to: say where content.url is" }}{{ end -}}
+{{- if ne (dig "grpc_auth" "auto" .settings) "off-beyond-loopback" }}
+{{- if not (or .tls.clientCaKey .settings.auth_issuers) }}{{ $missing = append $missing "settings.auth_issuers or tls.clientCaKey: say who may call gRPC (settings.grpc_auth=off-beyond-loopback asks nobody)" }}{{ end -}}
+{{- if not (or .tls.existingSecret .settings.tls_elsewhere) }}{{ $missing = append $missing "tls.existingSecret: gRPC needs TLS, or settings.tls_elsewhere=true where a mesh or gateway encrypts" }}{{ end -}}
+{{- if and .settings.auth_issuers (not (or .settings.grpc_audience .settings.auth_audience (and .http.enabled .http.publicBaseUrl))) }}{{ $found = append $found "settings.grpc_audience: say which audience tokens for gRPC name" }}{{ end -}}
+{{- end }}
 {{- if and .worker.autoscaling.enabled .worker.keda.enabled }}{{ $found = append $found "worker: autoscaling (HPA) and keda exclude each other" }}{{ end -}}
 {{- $limit := include "trabecula.mebibytes" (dig "limits" "memory" "" .worker.resources) -}}
 {{- if and $limit (le (int64 $limit) (mul (int64 .worker.studyMemoryMiB) (int64 .worker.studiesAtOnce))) }}{{ $found = append $found (printf "worker.resources.limits.memory: %d studies of %d MiB do not fit into it" (int .worker.studiesAtOnce) (int .worker.studyMemoryMiB)) }}{{ end -}}

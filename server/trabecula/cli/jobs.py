@@ -13,12 +13,13 @@ import typer
 
 from trabecula.cli.exits import EXIT_CODES_HELP, exits_with_code
 from trabecula.cli.operators import AdminServer, DatabaseUrl, StateDir, admin, chosen_settings
-from trabecula.cli.submit import Certificate, Certificates, Key
+from trabecula.cli.submit import Certificate, Certificates, Encrypted, Key, TokenFile, tls_with
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from trabecula.cli.operators import Call
+    from trabecula.service.client import ClientTls
     from trabecula.v1 import admin_pb2, screening_pb2
 
 EPILOG = f"""[bold]Examples[/bold]
@@ -90,6 +91,8 @@ def list_jobs(
     tls_ca: Certificates = None,
     tls_certificate: Certificate = None,
     tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Newest first, with how much there is to do; failed ones with their reason."""
     from trabecula.v1 import admin_pb2
@@ -99,7 +102,7 @@ def list_jobs(
         priorities=[f"PRIORITY_{each.name}" for each in priority or ()],
         sources=[f"SOURCE_{each.name}" for each in source or ()],
     )
-    with _opened(server, state_dir, database_url, tls_ca, tls_certificate, tls_key) as call:
+    with _opened(server, state_dir, database_url, tls_with(tls, tls_ca, tls_certificate, tls_key), token_file) as call:
         _show(lambda: _all_pages(call, request, limit), _print_list, as_json, follow=follow)
 
 
@@ -115,12 +118,14 @@ def show(
     tls_ca: Certificates = None,
     tls_certificate: Certificate = None,
     tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """One job with every step it has taken."""
     from trabecula.v1 import admin_pb2
 
     request = admin_pb2.GetJobRequest(screening_id=job)
-    with _opened(server, state_dir, database_url, tls_ca, tls_certificate, tls_key) as call:
+    with _opened(server, state_dir, database_url, tls_with(tls, tls_ca, tls_certificate, tls_key), token_file) as call:
         _show(lambda: call("GetJob", request), _print_job, as_json, follow=follow)
 
 
@@ -135,11 +140,13 @@ def retry(
     tls_ca: Certificates = None,
     tls_certificate: Certificate = None,
     tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Another try of a dead letter or a cancelled job, with all its attempts."""
     from trabecula.v1 import admin_pb2
 
-    with _opened(server, state_dir, database_url, tls_ca, tls_certificate, tls_key) as call:
+    with _opened(server, state_dir, database_url, tls_with(tls, tls_ca, tls_certificate, tls_key), token_file) as call:
         _changed(call("RetryJob", admin_pb2.RetryJobRequest(screening_id=job)), as_json)
 
 
@@ -154,11 +161,13 @@ def cancel(
     tls_ca: Certificates = None,
     tls_certificate: Certificate = None,
     tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Stop a job that is queued or running."""
     from trabecula.v1 import admin_pb2
 
-    with _opened(server, state_dir, database_url, tls_ca, tls_certificate, tls_key) as call:
+    with _opened(server, state_dir, database_url, tls_with(tls, tls_ca, tls_certificate, tls_key), token_file) as call:
         _changed(call("CancelJob", admin_pb2.CancelJobRequest(screening_id=job)), as_json)
 
 
@@ -173,11 +182,13 @@ def hold(
     tls_ca: Certificates = None,
     tls_certificate: Certificate = None,
     tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Legal hold: keep everything of this job from retention."""
     from trabecula.v1 import admin_pb2
 
-    with _opened(server, state_dir, database_url, tls_ca, tls_certificate, tls_key) as call:
+    with _opened(server, state_dir, database_url, tls_with(tls, tls_ca, tls_certificate, tls_key), token_file) as call:
         _changed(call("SetLegalHold", admin_pb2.SetLegalHoldRequest(screening_id=job, hold=True)), as_json)
 
 
@@ -192,11 +203,13 @@ def release(
     tls_ca: Certificates = None,
     tls_certificate: Certificate = None,
     tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """End a legal hold."""
     from trabecula.v1 import admin_pb2
 
-    with _opened(server, state_dir, database_url, tls_ca, tls_certificate, tls_key) as call:
+    with _opened(server, state_dir, database_url, tls_with(tls, tls_ca, tls_certificate, tls_key), token_file) as call:
         _changed(call("SetLegalHold", admin_pb2.SetLegalHoldRequest(screening_id=job, hold=False)), as_json)
 
 
@@ -205,14 +218,10 @@ def _opened(
     server: AdminServer,
     state_dir: StateDir,
     database_url: DatabaseUrl,
-    tls_ca: Certificates,
-    tls_certificate: Certificate,
-    tls_key: Key,
+    tls: ClientTls | None,
+    token_file: TokenFile,
 ) -> Iterator[Call]:
-    from trabecula.service.client import ClientTls
-
-    tls = ClientTls(tls_ca, tls_certificate, tls_key) if tls_ca or tls_certificate else None
-    with admin(server, chosen_settings(state_dir, database_url), tls) as call:
+    with admin(server, chosen_settings(state_dir, database_url), tls, token_file) as call:
         yield call
 
 

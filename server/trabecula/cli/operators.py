@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from trabecula.config import Settings
+    from trabecula.record.audit import CallListener
     from trabecula.service.client import ClientTls
 
 Call = Callable[[str, Any], Any]
@@ -50,7 +51,9 @@ def chosen_settings(state_dir: Path | None, database_url: str | None) -> Setting
 
 
 @contextmanager
-def admin(server: str | None, settings: Settings, tls: ClientTls | None = None) -> Iterator[Call]:
+def admin(
+    server: str | None, settings: Settings, tls: ClientTls | None = None, token_file: Path | None = None
+) -> Iterator[Call]:
     """The operators' methods, wherever they run. Raise as the service does."""
     if server is None:
         with _in_process(settings) as call:
@@ -58,7 +61,7 @@ def admin(server: str | None, settings: Settings, tls: ClientTls | None = None) 
         return
     from trabecula.service.client import AdminClient
 
-    with AdminClient(server, tls) as client:
+    with AdminClient(server, tls, token_file) as client:
         yield client.call
 
 
@@ -68,27 +71,35 @@ def _in_process(settings: Settings) -> Iterator[Call]:
     import asyncio
     from contextlib import AsyncExitStack
 
+    from trabecula.record.audit import keep_calls
     from trabecula.service.admin import AdminServicer
+    from trabecula.service.local_access import note_local_call
     from trabecula.service.wiring import retention_rules
     from trabecula.work.database import open_database
     from trabecula.work.gc import policy_of
     from trabecula.work.open_content import open_content
     from trabecula.work.store import ScreeningStore
 
-    async def open_servicer(opened: AsyncExitStack) -> AdminServicer:
+    async def open_servicer(opened: AsyncExitStack) -> tuple[AdminServicer, CallListener]:
         database = await opened.enter_async_context(open_database(settings))
         content = await opened.enter_async_context(open_content(settings))
         store = ScreeningStore(database, content=None, max_attempts=settings.max_attempts)
-        return AdminServicer(store, database, content, policy_of(settings), retention_rules(), settings.backup_dir)
+        keep = keep_calls(database, settings.fhir_base_url.rstrip("/"))
+        servicer = AdminServicer(store, database, content, policy_of(settings), retention_rules(), settings.backup_dir)
+        return servicer, keep
 
     with asyncio.Runner() as runner:
         opened = AsyncExitStack()
         try:
-            servicer = runner.run(open_servicer(opened))
+            servicer, keep = runner.run(open_servicer(opened))
+
+            async def noted(method: str, request: Any) -> Any:
+                response = await getattr(servicer, method)(request, None)
+                await note_local_call(keep, method, request, response)
+                return response
 
             def call(method: str, request: Any) -> Any:
-                answer: Coroutine[Any, Any, Any] = getattr(servicer, method)(request, None)
-                return runner.run(answer)
+                return runner.run(noted(method, request))
 
             yield call
         finally:

@@ -17,13 +17,15 @@ from trabecula.errors import NoDicomFound
 
 if TYPE_CHECKING:
     from trabecula.patient import PatientContext
-    from trabecula.service.client import Client
+    from trabecula.service.client import Client, ClientTls
     from trabecula.v1 import screening_pb2 as pb
     from trabecula.work.records import Priority
 
 EPILOG = f"""[bold]Examples[/bold]
 
 trabecula submit study/ --server localhost:50051 --out out/study
+
+trabecula submit study/ --server trabecula.example:50051 --tls-ca ca.crt --token-file token
 
 TRABECULA_DESTINATIONS_FILE=site.toml TRABECULA_DICOMWEB_ARCHIVE=pacs trabecula submit --from-pacs 1.2.840.113619.2.1
 
@@ -46,6 +48,24 @@ Key = Annotated[
     Path | None,
     typer.Option("--tls-key", help="Its key.", show_default=False),
 ]
+Encrypted = Annotated[
+    bool, typer.Option("--tls", help="Encrypt, and trust the system's certificates unless --tls-ca names others.")
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        help="File with an access token to show (docs/grpc.md); read anew for each call.",
+        show_default=False,
+    ),
+]
+
+
+def tls_with(encrypted: bool, ca: Path | None, certificate: Path | None, key: Path | None) -> ClientTls | None:
+    """TLS as the options ask for it; None for a plain connection."""
+    from trabecula.service.client import ClientTls
+
+    return ClientTls(ca, certificate, key) if encrypted or ca or certificate else None
 
 
 Study = Annotated[
@@ -81,16 +101,18 @@ def submit(
     tls_ca: Certificates = None,
     tls_certificate: Certificate = None,
     tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Send one study to a running service and show the result."""
     check_masks(masks, out)
     from trabecula.patient import PatientContext
     from trabecula.patient_file import read_patient_file
-    from trabecula.service.client import Client, ClientTls
+    from trabecula.service.client import Client
 
     urgency = _priority(priority)
     context = read_patient_file(patient) if patient is not None else PatientContext()
-    tls = ClientTls(tls_ca, tls_certificate, tls_key) if tls_ca or tls_certificate else None
+    encryption = tls_with(tls, tls_ca, tls_certificate, tls_key)
     if bool(paths) == (from_pacs is not None):
         raise typer.BadParameter("give either files or --from-pacs", param_hint="--from-pacs")
     with ExitStack() as stack:
@@ -100,7 +122,7 @@ def submit(
             from trabecula.config import load_settings
 
             files = stack.enter_context(pulled_study(from_pacs, load_settings()))
-        client = stack.enter_context(Client(server, tls))
+        client = stack.enter_context(Client(server, encryption, token_file))
         send_and_show(client, files, context, out, as_json, masks, quiet, idempotency_key, urgency)
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.outputs.r4 import FhirOptions
 from trabecula.outputs.r4 import access as r4
 from trabecula.record.dates import instant
 from trabecula.record.parameters import FoundBy, found_by, patient_keys
-from trabecula.record.schema import audit_event
+from trabecula.record.schema import audit_event, result
 from trabecula.work.database import Database
 
 Json = dict[str, Any]
@@ -70,6 +70,40 @@ def keep_accesses(database: Database, base_url: str = FhirOptions.base_url) -> A
             await append(connection, access, base_url)
 
     return keep
+
+
+CallListener = Callable[[Access, Sequence[str]], Awaitable[None]]
+"""Told of an access to screenings, by their ids, before its answer goes out; when it fails, so does the access."""
+
+
+def keep_calls(database: Database, base_url: str = FhirOptions.base_url) -> CallListener:
+    """As :func:`keep_accesses`, for accesses that know screenings: their patients are looked up in the record."""
+
+    async def keep(access: Access, screening_ids: Sequence[str]) -> None:
+        async with database.transaction() as connection:
+            patients = await patients_of(connection, screening_ids)
+            await append(connection, replace(access, patients=patients), base_url)
+
+    return keep
+
+
+async def patients_of(connection: AsyncConnection, screening_ids: Sequence[str]) -> tuple[str, ...]:
+    """``system|value`` of the patients of screenings that have a result; before that, nobody knows them."""
+    known = [each for each in screening_ids if _is_id(each)]
+    if not known:
+        return ()
+    query = select(result.c.patient_system, result.c.patient_value).where(
+        result.c.screening_id.in_(known), result.c.patient_value.is_not(None)
+    )
+    rows = (await connection.execute(query.distinct().limit(MOST_PATIENTS))).all()
+    return tuple(f"{row.patient_system}|{row.patient_value}" for row in rows)
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
 
 
 async def append(connection: AsyncConnection, access: Access, base_url: str = FhirOptions.base_url) -> str:

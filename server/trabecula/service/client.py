@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from trabecula import errors
+from trabecula.config import is_loopback
 from trabecula.patient import PatientContext
 from trabecula.report import ScreeningReport
 from trabecula.service import messages
@@ -48,6 +49,13 @@ class RemoteFault(errors.TrabeculaError):
     remedy = "Check that client and service have the same version."
 
 
+class TokenInTheClear(errors.InputError):
+    """An access token is not sent over a connection that is not encrypted."""
+
+    code = "token-in-the-clear"
+    remedy = "Encrypt the connection: `--tls`, or `--tls-ca` with the certificates to trust."
+
+
 @dataclass(frozen=True)
 class ClientTls:
     """Files for an encrypted connection."""
@@ -61,12 +69,14 @@ class ClientTls:
 class Client:
     """Calls one service; a context manager. Every method raises the error that the service met."""
 
-    def __init__(self, address: str, tls: ClientTls | None = None) -> None:
+    def __init__(self, address: str, tls: ClientTls | None = None, token_file: Path | None = None) -> None:
         """Args:
         address: host:port.
         tls: None for a plain connection.
+        token_file: access token to show; read anew for each call, so that something else may renew it.
         """
-        self._channel = _channel(address, tls)
+        self._token_file = token_file
+        self._channel = _channel(address, tls, token_file)
         self._stub = screening_pb2_grpc.ScreeningServiceStub(self._channel)
 
     def submit(
@@ -100,6 +110,7 @@ class Client:
         """
         give_up_s = time.monotonic() + patience_s
         while True:
+            shown = self._token()
             try:
                 with _translated():
                     for response in self._stub.WatchScreening(pb.WatchScreeningRequest(screening_id=screening_id)):
@@ -109,7 +120,14 @@ class Client:
             except (ServiceUnreachable, errors.DatabaseUnavailable):
                 if time.monotonic() >= give_up_s:
                     raise
+            except errors.Unauthenticated:
+                if self._token() == shown:  # else it ended on the way, and has been renewed
+                    raise
+                continue
             time.sleep(TRY_AGAIN_S)
+
+    def _token(self) -> str | None:
+        return None if self._token_file is None else self._token_file.read_text(encoding="ascii")
 
     def get(self, screening_id: str) -> tuple[pb.ScreeningSummary, ScreeningReport | None]:
         """Where it stands, and its report once there is one."""
@@ -155,12 +173,13 @@ class Client:
 class AdminClient:
     """Calls one operators' service; a context manager. Raises the error that the service met."""
 
-    def __init__(self, address: str, tls: ClientTls | None = None) -> None:
+    def __init__(self, address: str, tls: ClientTls | None = None, token_file: Path | None = None) -> None:
         """Args:
         address: host:port of ``admin_listen``.
         tls: None for a plain connection.
+        token_file: access token to show.
         """
-        self._channel = _channel(address, tls)
+        self._channel = _channel(address, tls, token_file)
         self._stub = admin_pb2_grpc.AdminServiceStub(self._channel)
 
     def call(self, method: str, request: Any) -> Any:
@@ -175,8 +194,49 @@ class AdminClient:
         self._channel.close()
 
 
-def _channel(address: str, tls: ClientTls | None) -> grpc.Channel:
-    return grpc.insecure_channel(address) if tls is None else grpc.secure_channel(address, _credentials(tls))
+def _channel(address: str, tls: ClientTls | None, token_file: Path | None) -> grpc.Channel:
+    if token_file is not None and tls is None and not is_loopback(address.rpartition(":")[0]):
+        raise TokenInTheClear
+    channel = grpc.insecure_channel(address) if tls is None else grpc.secure_channel(address, _credentials(tls))
+    return channel if token_file is None else grpc.intercept_channel(channel, _ShowsToken(token_file))
+
+
+class _Details(NamedTuple):
+    """Of a call, with other metadata."""
+
+    method: str
+    timeout: float | None
+    metadata: Sequence[tuple[str, str | bytes]] | None
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None
+    compression: grpc.Compression | None
+
+
+class _ShowsToken(
+    grpc.UnaryUnaryClientInterceptor,  # type: ignore[type-arg]  # not generic at run time
+    grpc.UnaryStreamClientInterceptor,  # type: ignore[type-arg]
+    grpc.StreamUnaryClientInterceptor,  # type: ignore[type-arg]
+):
+    """Puts the token of a file into each call."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return continuation(self._shown(client_call_details), request)
+
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return continuation(self._shown(client_call_details), request)
+
+    def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        return continuation(self._shown(client_call_details), request_iterator)
+
+    def _shown(self, details: Any) -> _Details:
+        token = self._path.read_text(encoding="ascii").strip()
+        shown = [*(details.metadata or ()), ("authorization", f"Bearer {token}")]
+        return _Details(
+            details.method, details.timeout, shown, details.credentials, details.wait_for_ready, details.compression
+        )
 
 
 def _upload(

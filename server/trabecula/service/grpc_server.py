@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -10,10 +11,19 @@ from grpc_reflection.v1alpha import reflection
 
 from trabecula.config import Settings, split_address
 from trabecula.errors import ConfigurationError
+from trabecula.service.grpc_access import AccessInterceptor
 from trabecula.service.interceptors import CallInterceptor, CallMetrics
 
 LAST_ANSWERS_S = 2.0
 """After draining: time for open calls to hand over their last messages."""
+METADATA_BYTES: Final = 32 * 1024
+"""Headers of one call; a token takes at most half of it."""
+MOST_CALLS: Final = 512
+"""Open at once, of all clients; more are told to try again (RESOURCE_EXHAUSTED)."""
+MOST_STREAMS: Final = 128
+"""Open at once on one connection; more wait in the client."""
+HANDSHAKE_S: Final = 20
+"""For TLS and HTTP/2 to begin; a connection that says nothing is let go."""
 
 
 class GrpcServer:
@@ -25,10 +35,12 @@ class GrpcServer:
         metrics: CallMetrics,
         services: Sequence[str],
         add: Callable[[grpc.aio.Server], None],
+        access: AccessInterceptor,
     ) -> None:
         """Args:
         services: full names, for health and reflection.
         add: puts the servicers into the server.
+        access: lets callers in.
         """
         self.port = 0
         """Where it listens, once started."""
@@ -36,9 +48,14 @@ class GrpcServer:
         self._services = tuple(services)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server = grpc.aio.server(
-            interceptors=(CallInterceptor(metrics),),
+            interceptors=(CallInterceptor(metrics), access),
+            maximum_concurrent_rpcs=MOST_CALLS,
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_metadata_size", METADATA_BYTES // 2),
+                ("grpc.absolute_max_metadata_size", METADATA_BYTES),
+                ("grpc.max_concurrent_streams", MOST_STREAMS),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_S * 1000),
                 ("grpc.so_reuseport", 0),
                 # A client that vanished without a word is noticed.
                 ("grpc.keepalive_time_ms", 60_000),

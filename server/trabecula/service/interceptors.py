@@ -22,7 +22,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _log = structlog.get_logger(__name__)
 
 _LABELS: Final = ("grpc_type", "grpc_service", "grpc_method")
-_OTHER_SERVICES: Final = ("/grpc.health.", "/grpc.reflection.")
+OTHER_SERVICES: Final = ("/grpc.health.", "/grpc.reflection.")
 """Not counted: probes would drown the calls of clients."""
 
 
@@ -48,7 +48,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
     ) -> Handler:
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith(_OTHER_SERVICES):
+        if handler is None or method.startswith(OTHER_SERVICES):
             return handler
         return _wrapped(handler, _Call(self._metrics, method, _call_type(handler)))
 
@@ -91,14 +91,18 @@ class _Outcome:
 
 
 def _wrapped(handler: Handler, call: _Call) -> Handler:
+    inner: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    return with_behaviour(handler, _streaming(inner, call) if handler.response_streaming else _single(inner, call))
+
+
+def with_behaviour(handler: Handler, behaviour: Callable[..., Any]) -> Handler:
+    """The handler with another behaviour of the same shape."""
     make = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
         (True, False): grpc.stream_unary_rpc_method_handler,
         (True, True): grpc.stream_stream_rpc_method_handler,
     }[handler.request_streaming, handler.response_streaming]
-    inner: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-    behaviour = _streaming(inner, call) if handler.response_streaming else _single(inner, call)
     return make(behaviour, handler.request_deserializer, handler.response_serializer)
 
 

@@ -14,14 +14,20 @@ from prometheus_client import CollectorRegistry, disable_created_metrics, start_
 
 from trabecula.config import Role, Settings, split_address
 from trabecula.errors import ConfigurationError
+from trabecula.record.audit import keep_calls
 from trabecula.service.admin import AdminServicer
+from trabecula.service.auth.callers import caller_check
+from trabecula.service.auth.tokens import TokenVerifier
+from trabecula.service.auth.wiring import token_verifier
 from trabecula.service.core import ScreeningCore
+from trabecula.service.grpc_access import AccessInterceptor
 from trabecula.service.grpc_server import GrpcServer
 from trabecula.service.health import HealthDoor, database_answers
 from trabecula.service.http.serving import HttpServer
 from trabecula.service.http.wiring import Surroundings, http_service
 from trabecula.service.intake import Intake
 from trabecula.service.interceptors import CallMetrics
+from trabecula.service.limits import ClientLimits
 from trabecula.service.load_gauges import LoadGauges
 from trabecula.service.servicer import ScreeningServicer
 from trabecula.service.telemetry import watch
@@ -66,6 +72,8 @@ class Server:
         self._watch = watch(settings, self.registry)
         self._tell = self._watch.tell
         self._calls = CallMetrics(self.registry)
+        self._limits = ClientLimits(settings, self.registry)
+        self._verifier: TokenVerifier | None = None
         self._open = AsyncExitStack()
         self._stopped = False
         self._work: Work | None = None
@@ -136,6 +144,7 @@ class Server:
             opened.push_async_callback(gauges.close)
         if settings.role in (Role.ALL, Role.WORKER) and self._runner is not None:
             await self._start_work(self._runner)
+        self._verifier = await opened.enter_async_context(token_verifier(settings))
         if settings.admin_listen is not None:
             await self._start_admin(settings.admin_listen)
         if settings.role in (Role.ALL, Role.API):
@@ -171,8 +180,14 @@ class Server:
         intake = Intake(self.content, settings)
         self.core = ScreeningCore(self.store, self.content, notices, intake, settings, self._tell)
         add = partial(screening_pb2_grpc.add_ScreeningServiceServicer_to_server, ScreeningServicer(self.core))
-        self._grpc = GrpcServer(settings, self._calls, [SERVICE_NAME], add)
+        self._grpc = GrpcServer(settings, self._calls, [SERVICE_NAME], add, self._access(settings.listen))
         await self._grpc.start(settings.listen)
+
+    def _access(self, address: str) -> AccessInterceptor:
+        """Who may call at an address, how much, and the record of it."""
+        check = caller_check(self._settings, self._verifier, address)
+        keep = keep_calls(self.database, self._settings.fhir_base_url.rstrip("/"))
+        return AccessInterceptor(check, self._limits, keep)
 
     async def _start_http(self) -> None:
         archive = self._settings.dicomweb_archive is not None
@@ -200,7 +215,7 @@ class Server:
             settings.backup_dir,
         )
         add = partial(admin_pb2_grpc.add_AdminServiceServicer_to_server, servicer)
-        self._admin = GrpcServer(settings, self._calls, [ADMIN_SERVICE_NAME], add)
+        self._admin = GrpcServer(settings, self._calls, [ADMIN_SERVICE_NAME], add, self._access(address))
         await self._admin.start(address)
 
     async def stop(self, drain_s: float) -> None:

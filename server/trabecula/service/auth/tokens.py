@@ -36,6 +36,10 @@ class Principal:
     """The token's patient: ``Patient/<id>`` and ``system|value``."""
     unrestricted: bool = False
     """Authorization is switched off."""
+    words: frozenset[str] = frozenset()
+    """Every scope of the token and every value of its ``roles``, as they stand there."""
+    expires_at_s: float | None = None
+    """Unix time from which the token is not in force; None for one that never ends."""
 
     def reach(self, resource_type: str, permission: Permission) -> Reach:
         """How far this access goes; a patient's scope without a patient goes nowhere."""
@@ -129,7 +133,10 @@ class TokenVerifier:
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         scope = claims.get("scope", claims.get("scp", ""))
-        words = scope.split() if isinstance(scope, str) else scope if isinstance(scope, list) else []
+        listed = scope.split() if isinstance(scope, str) else scope if isinstance(scope, list) else []
+        words = [word for word in listed if isinstance(word, str)]
+        roles = claims.get("roles")
+        named = [role for role in roles if isinstance(role, str)] if isinstance(roles, list) else []
         client = next((claims[name] for name in ("client_id", "azp", "cid", "sub") if name in claims), None)
         if not isinstance(client, str) or not client:
             raise Unauthenticated(why="client")
@@ -138,8 +145,10 @@ class TokenVerifier:
             client[:256],
             subject[:256] if isinstance(subject, str) and subject != client else None,
             str(claims["iss"]),
-            parse_scopes([word for word in words if isinstance(word, str)], v1=self._rules.v1_scopes),
+            parse_scopes(words, v1=self._rules.v1_scopes),
             self._patient(claims),
+            words=frozenset((*words, *named)),
+            expires_at_s=float(claims["exp"]) + self._rules.clock_skew_s,
         )
 
     def _patient(self, claims: Mapping[str, Any]) -> tuple[str, ...]:

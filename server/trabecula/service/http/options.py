@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from trabecula.config import PREFIX, Settings, split_address
+from trabecula.config import PREFIX, Settings, is_loopback, listed, split_address
 from trabecula.errors import ConfigurationError
 from trabecula.outbound import OutboundPolicy, parse_policy
 
@@ -67,7 +66,7 @@ def http_options(settings: Settings) -> HttpOptions:
     if public is not None:
         _check_url("PUBLIC_BASE_URL", public)
         public = public.rstrip("/")
-    origins = _listed(settings.cors_origins)
+    origins = listed(settings.cors_origins)
     if "*" in origins:
         raise ConfigurationError(setting=PREFIX + "CORS_ORIGINS", must_be="origins by name")
     for origin in origins:
@@ -84,25 +83,11 @@ def http_options(settings: Settings) -> HttpOptions:
         audience=settings.auth_audience,
         authorize_url=settings.auth_authorize_url,
         token_url=settings.auth_token_url,
-        issuers=_listed(settings.auth_issuers),
+        issuers=listed(settings.auth_issuers),
         keys_dir=settings.client_keys_dir,
         auth_off=settings.auth != "on",
         outbound=parse_policy(settings.outbound_hosts, settings.outbound_networks),
     )
-
-
-def issuer_keys(settings: Settings) -> dict[str, str]:
-    """Each accepted issuer and where its keys are.
-
-    Raises:
-        ConfigurationError: if the two lists do not go together.
-    """
-    issuers, places = _listed(settings.auth_issuers), _listed(settings.auth_jwks)
-    if len(issuers) != len(places) or len(set(issuers)) != len(issuers):
-        raise ConfigurationError(setting=PREFIX + "AUTH_JWKS", must_be="one place for each issuer")
-    if any(place.startswith("http://") for place in places):
-        raise ConfigurationError(setting=PREFIX + "AUTH_JWKS", must_be="https addresses or files")
-    return dict(zip(issuers, places, strict=True))
 
 
 def server_tls(settings: Settings) -> ssl.SSLContext | None:
@@ -126,28 +111,16 @@ def server_tls(settings: Settings) -> ssl.SSLContext | None:
 
 
 def _check_auth(settings: Settings) -> None:
-    if settings.auth == "off" and settings.http_listen is not None:
-        host = split_address(settings.http_listen)[0].strip("[]")
-        if not _is_loopback(host):
-            raise ConfigurationError(
-                setting=PREFIX + "AUTH", must_be="on beyond the loopback interface, or off-beyond-loopback on your word"
-            )
+    at = settings.http_listen
+    if settings.auth == "off" and at is not None and not is_loopback(split_address(at)[0]):
+        raise ConfigurationError(
+            setting=PREFIX + "AUTH", must_be="on beyond the loopback interface, or off-beyond-loopback on your word"
+        )
     if (settings.http_tls_certificate_file is None) != (settings.http_tls_key_file is None):
         raise ConfigurationError(setting=PREFIX + "HTTP_TLS_KEY_FILE", must_be="given together with the certificate")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _check_url(name: str, url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment or "@" in url:
         raise ConfigurationError(setting=PREFIX + name, must_be="an http(s) address")
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(item for part in text.split(",") if (item := part.strip()))

@@ -30,6 +30,7 @@ STATUS: Final[dict[type[errors.TrabeculaError], tuple[int, str]]] = {
     errors.InvalidStep: (409, "conflict"),
     errors.OutOfDate: (409, "conflict"),
     errors.TooManyAttempts: (429, "throttled"),
+    errors.TooManyRequests: (429, "throttled"),
     errors.Unauthenticated: (401, "login"),
     errors.Forbidden: (403, "forbidden"),
     errors.MethodNotAllowed: (405, "not-supported"),

@@ -16,15 +16,14 @@ from trabecula.imaging.limits import ImagingLimits
 from trabecula.outbound import guarded_client
 from trabecula.record.audit import keep_accesses
 from trabecula.service.admission import Admission
-from trabecula.service.auth.jwks import KeySource
-from trabecula.service.auth.tokens import TokenRules, TokenVerifier
+from trabecula.service.auth.wiring import checks_tokens
 from trabecula.service.dimse.reception import Reception
 from trabecula.service.follow_up import follow_up
 from trabecula.service.http.access import Door
 from trabecula.service.http.app import HttpDependencies, build_app
 from trabecula.service.http.cds import cds_hooks
 from trabecula.service.http.facade.screen_bone import CheckRoom
-from trabecula.service.http.options import HttpOptions, http_options, issuer_keys, server_tls
+from trabecula.service.http.options import HttpOptions, http_options, server_tls
 from trabecula.service.http.pages import routes as page_routes
 from trabecula.service.http.pages.wiring import make_pages
 from trabecula.service.http.programme_api import ProgrammeApi
@@ -71,7 +70,7 @@ async def http_service(settings: Settings, around: Surroundings) -> AsyncIterato
         stack.callback(listening.close)
         here = _here(settings, options, listening.getsockname()[1])
         listeners = (keep_accesses(around.database, options.canonical_base),)
-        verifier = _verifier(settings, options, outbound)
+        verifier = None if options.auth_off else checks_tokens(settings, outbound)
         door = Door(options, verifier, listeners)
         stow = await _stow(settings, around, door, stack) if settings.stow_in else ()
         dependencies = HttpDependencies(
@@ -140,19 +139,6 @@ def _here(settings: Settings, options: HttpOptions, port: int) -> str:
         return options.public_base_url
     host = split_address(settings.http_listen or "127.0.0.1:0")[0]
     return f"{'https' if options.tls else 'http'}://{host}:{port}"
-
-
-def _verifier(settings: Settings, options: HttpOptions, outbound: httpx.AsyncClient) -> TokenVerifier | None:
-    if options.auth_off:
-        return None
-    rules = TokenRules(
-        clock_skew_s=settings.auth_clock_skew_s,
-        v1_scopes=settings.auth_v1_scopes,
-        patient_identifier_system=settings.auth_patient_identifier_system,
-        patient_identifier_claim=settings.auth_patient_identifier_claim,
-    )
-    places = issuer_keys(settings)
-    return TokenVerifier({issuer: KeySource(where, outbound) for issuer, where in places.items()}, rules)
 
 
 def _check_room(store: ScreeningStore, settings: Settings, accepting: Callable[[], Awaitable[bool]]) -> CheckRoom:
