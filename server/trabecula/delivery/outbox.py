@@ -138,6 +138,16 @@ async def claim(
     return await _parcel(connection, row, attempt)
 
 
+def _brought(row: RowMapping) -> Select[Any]:
+    """Older versions of a delivery's result that its destination has taken."""
+    return select(delivery.c.id).where(
+        delivery.c.destination == row["destination"],
+        delivery.c.chain == row["chain"],
+        delivery.c.sequence < row["sequence"],
+        delivery.c.state == DeliveryState.DELIVERED.value,
+    )
+
+
 async def _parcel(connection: AsyncConnection, row: RowMapping, attempt: int) -> Parcel:
     found = select(document.c.kind, document.c.sha256, document.c.size_bytes).where(
         document.c.screening_id == row["screening_id"]
@@ -155,6 +165,7 @@ async def _parcel(connection: AsyncConnection, row: RowMapping, attempt: int) ->
         resources=() if row["payload"] is None else load(row["payload"]),
         documents=tuple((each.kind, ContentRef(each.sha256, each.size_bytes)) for each in kept),
         topic=row["topic"],
+        follows=bool((await connection.execute(select(exists(_brought(row))))).scalar_one()),
         received_at=None if came is None else came.submitted_at,
         trace=None if came is None else came.traceparent,
     )

@@ -36,6 +36,8 @@ class Parcel:
     """When the study was accepted."""
     trace: str | None = None
     """W3C ``traceparent`` of the request that brought it."""
+    follows: bool = False
+    """Whether an older version of the result has been brought there."""
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from trabecula.delivery.destinations import Destination, FhirDestination, What
+from trabecula.delivery.destinations import Destination, DicomObject, FhirDestination, What
 from trabecula.delivery.outbox import NewDelivery, enqueue
 from trabecula.delivery.resource_set import Json, from_bundle
 from trabecula.delivery.sending import TOPICS
@@ -41,7 +41,7 @@ def delivery_sink(destinations: Sequence[Destination], clock: Callable[[], datet
             topic=TOPICS[what],
             bundle=bundle,
             now=clock(),
-            new_documents=True,
+            new_documents=tuple(DicomObject),
         )
 
     return sink
@@ -56,19 +56,19 @@ async def enqueue_everywhere(
     topic: str,
     bundle: Json,
     now: datetime,
-    new_documents: bool = False,
+    new_documents: Collection[DicomObject] = (),
 ) -> list[str]:
     """Send a version of a result to these destinations; gives the deliveries' ids.
 
     Args:
         connection: of the transaction that makes the version.
-        destinations: all of them get it; a PACS only with ``new_documents``.
+        destinations: all of them get it; a PACS only when it wants one of the ``new_documents``.
         chain: id of the result, the report's screening id: its versions keep their order.
         screening_id: row of the screening; a PACS gets its documents.
         topic: why it goes out, for operators: ``result``, ``refusal``, ``sign-off``, ``correction`` ...
         bundle: the whole result as it is now, as a Bundle of any type.
         now: time of the version.
-        new_documents: whether the screening's documents are new as well.
+        new_documents: those of the screening's DICOM objects that are new as well.
     """
     resources = from_bundle(bundle)
     return [
@@ -85,7 +85,7 @@ async def enqueue_everywhere(
         )
         # in one order for all transactions, or two of them could wait for each other
         for each in sorted(destinations, key=lambda each: each.name)
-        if new_documents or isinstance(each, FhirDestination)
+        if isinstance(each, FhirDestination) or not set(new_documents).isdisjoint(each.objects)
     ]
 
 

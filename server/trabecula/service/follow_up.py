@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from trabecula.assembly import as_reviewed
 from trabecula.clinical import ClinicalConstants, load_constants
 from trabecula.config import Settings
-from trabecula.delivery.destinations import Destination, read_destinations
+from trabecula.delivery.destinations import Destination, DicomObject, FhirDestination, read_destinations
 from trabecula.delivery.sink import WHAT, delivery_sink, enqueue_everywhere
 from trabecula.delivery.tasks import utc_now
 from trabecula.outputs.r4 import FhirOptions
@@ -36,6 +36,8 @@ from trabecula.record.schema import resource
 from trabecula.record.store import put, read
 from trabecula.report import ScreeningReport
 from trabecula.service.engine import fhir_options
+from trabecula.service.signed_document import sign_document
+from trabecula.work.content import ContentStore
 from trabecula.work.records import Job, ScreeningRecord
 from trabecula.work.runner import Completion, ResultSink
 
@@ -121,14 +123,19 @@ async def _decided(connection: AsyncConnection, report: ScreeningReport, options
 # A person decides
 
 
-def sign_off_sink(site: FollowUp) -> SignOffSink:
-    """New versions of the resources, deliveries of them, and the recall as the signed result asks for it."""
+def sign_off_sink(site: FollowUp, content: ContentStore) -> SignOffSink:
+    """New versions of resources and SR, deliveries of them, and the recall as the signed result asks for it."""
 
     async def sink(connection: AsyncConnection, result: SignedResult) -> None:
         made = await asyncio.to_thread(_resources, result, site)
         await publish(connection, result.review.screening_id, result.report, made, site.constants)
         entries = [{"resource": each} for each in made]
-        wanting = [each for each in site.destinations if WHAT[result.report.status] in each.send]
+        signed = await sign_document(connection, content, result, site.organization)
+        wanting = [
+            each
+            for each in site.destinations
+            if WHAT[result.report.status] in each.send and (isinstance(each, FhirDestination) or signed)
+        ]
         await enqueue_everywhere(
             connection,
             wanting,
@@ -137,6 +144,7 @@ def sign_off_sink(site: FollowUp) -> SignOffSink:
             topic="sign-off" if result.review.version == 1 else "correction",
             bundle={"resourceType": "Bundle", "type": "collection", "entry": entries},
             now=site.clock(),
+            new_documents=(DicomObject.SR,),
         )
         await _recall_after(connection, result, site)
 

@@ -11,7 +11,7 @@ from pydicom import dcmread
 
 from trabecula.delivery.answers import Setback, Verdict
 from trabecula.delivery.destinations import DicomObject
-from trabecula.delivery.sending import Parcel
+from trabecula.delivery.sending import TOPICS, Parcel
 from trabecula.work.content import ContentStore, read_all
 from trabecula.work.records import DocumentKind
 
@@ -39,10 +39,15 @@ async def result_objects(
 ) -> tuple[ResultObject, ...]:
     """The objects that a destination wants and the screening has, the Segmentation first: the SR refers to it.
 
+    Of a later version that a person's decision made, only the SR, where the earlier one has arrived.
+
     Raises:
         Setback: PARK when there is none, or one cannot be read.
     """
     documents = dict(parcel.documents)
+    if parcel.follows and parcel.topic not in TOPICS.values():
+        # A decision makes a new SR; what else there is lies there already.
+        wanted = [kind for kind in wanted if kind is DicomObject.SR]
     order = [kind for kind in (DicomObject.SEG, DicomObject.SR, DicomObject.PDF, DicomObject.SC) if kind in wanted]
     found = [(kind, documents[KINDS[kind].value]) for kind in order if KINDS[kind].value in documents]
     if not found:

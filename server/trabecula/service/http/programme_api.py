@@ -83,7 +83,7 @@ class ProgrammeApi:
             raise Forbidden(needs="a token that names a user")
         verdict, reviewer = _verdict(body), Reviewer(entry.principal.subject, str(body.get("reviewer_name", "")))
         pages = self.pages
-        sinks = (sign_off_sink(pages.site),)
+        sinks = (sign_off_sink(pages.site, pages.content),)
         async with pages.database.transaction() as connection:
             view = await load(connection, pages, screening_id)
             at = pages.site.clock()

@@ -121,7 +121,7 @@ async def review_result(request: Request, pages: Pages, session: Session) -> Res
         view = await load(connection, pages, screening_id)
         fields = {name: text_of(form, name) for name in form}
         verdict = verdict_from_form(fields, view.machine)
-        sinks = (sign_off_sink(pages.site),)
+        sinks = (sign_off_sink(pages.site, pages.content),)
         reviewer = Reviewer(session.person.id, session.person.name)
         at = pages.site.clock()
         await sign(connection, screening_id, verdict, reviewer, view.machine, pages.constants, at, sinks)
