@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trabecula.cli.elsewhere import elsewhere
 from trabecula.cli.exits import EXIT_CODES_HELP, ExitCode, complain, exits_with_code
+from trabecula.cli.operators import AdminServer
 from trabecula.cli.options import Quiet
+from trabecula.cli.submit import Certificate, Certificates, Encrypted, Key, TokenFile
 
 if TYPE_CHECKING:
     from trabecula.work.backup_format import Manifest
@@ -25,6 +28,14 @@ trabecula db check --deep --json
 trabecula db backup /backups/2026-11-22.tar
 
 trabecula db restore /backups/2026-11-22.tar
+
+trabecula db check --server localhost:50052
+
+trabecula db backup nightly.tar --server localhost:50052
+
+With --server a running service does it (TRABECULA_ADMIN_LISTEN): check and backup beside its work; upgrade and restore
+only where nothing else works on the database, which is what `trabecula serve --role admin` is for. Backups then are
+names in its TRABECULA_BACKUP_DIR. Downgrade, restore --replace and --verify have no call: run them beside the database.
 
 The database is the one of TRABECULA_DATABASE_URL, or the one that comes with the program under TRABECULA_STATE_DIR.
 A backup holds patient data: it is private to the user (0600), and where it goes must be as safe as the archive.
@@ -46,9 +57,18 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on standard output and 
 def upgrade(
     to: Annotated[str, typer.Option("--to", help="A revision; default the newest this program knows.")] = "head",
     as_json: Json = False,
+    server: AdminServer = None,
+    tls_ca: Certificates = None,
+    tls_certificate: Certificate = None,
+    tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Bring the tables forward. Do it before the new release starts; the old one may still run."""
-    _tell_revisions(asyncio.run(_migrate(to, back=False)), as_json)
+    there = elsewhere(server, tls, tls_ca, tls_certificate, tls_key, token_file)
+    if there is not None and to != "head":
+        raise typer.BadParameter("with --server the newest revision it knows is the only one", param_hint="--to")
+    _tell_revisions(asyncio.run(_migrate(to, back=False)) if there is None else there.upgrade(), as_json)
 
 
 @app.command(epilog=EPILOG)
@@ -71,13 +91,25 @@ def check(
     deep: Annotated[bool, typer.Option("--deep", help="Read every byte and compare its SHA-256.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
+    server: AdminServer = None,
+    tls_ca: Certificates = None,
+    tls_certificate: Certificate = None,
+    tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Whether database and content store are whole and fit each other; ends with 3 when they do not."""
     from trabecula.cli.terminal import fraction_bar
     from trabecula.work.check import check as look
 
-    with fraction_bar("check", quiet or as_json) as tell:
-        report = asyncio.run(_with_store(lambda db, content: look(db, content, deep=deep, progress=_fraction(tell))))
+    there = elsewhere(server, tls, tls_ca, tls_certificate, tls_key, token_file)
+    if there is not None:
+        report = there.check(deep)
+    else:
+        with fraction_bar("check", quiet or as_json) as tell:
+            report = asyncio.run(
+                _with_store(lambda db, content: look(db, content, deep=deep, progress=_fraction(tell)))
+            )
     if as_json:
         typer.echo(json.dumps(_check_document(report), indent=2))
     else:
@@ -96,22 +128,34 @@ def backup(
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
+    server: AdminServer = None,
+    tls_ca: Certificates = None,
+    tls_certificate: Certificate = None,
+    tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Database and bytes in one, consistent while the service runs; ends with 1 when bytes had to be left out."""
     from trabecula.cli.terminal import fraction_bar
     from trabecula.work.backup import back_up
 
-    with fraction_bar("backup", quiet or as_json) as tell:
-        manifest = asyncio.run(
-            _with_store(
-                lambda db, content: back_up(
-                    db, content, target, with_pixels=not without_pixels, progress=_fraction(tell)
+    there = elsewhere(server, tls, tls_ca, tls_certificate, tls_key, token_file)
+    if there is not None:
+        held = there.back_up(target, with_pixels=not without_pixels)
+    else:
+        with fraction_bar("backup", quiet or as_json) as tell:
+            held = _document(
+                asyncio.run(
+                    _with_store(
+                        lambda db, content: back_up(
+                            db, content, target, with_pixels=not without_pixels, progress=_fraction(tell)
+                        )
+                    )
                 )
             )
-        )
-    _tell_manifest(manifest, "backed up", as_json)
-    if manifest.left_out:
-        complain("content-damaged", f"{len(manifest.left_out)} objects are missing or damaged and were left out")
+    _tell_backup(held, "backed up", as_json)
+    if held["left_out"]:
+        complain("content-damaged", f"{len(held['left_out'])} objects are missing or damaged and were left out")
         raise typer.Exit(ExitCode.OTHER)
 
 
@@ -123,6 +167,12 @@ def restore(
     only_verify: Annotated[bool, typer.Option("--verify", help="Only read the backup against its manifest.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
+    server: AdminServer = None,
+    tls_ca: Certificates = None,
+    tls_certificate: Certificate = None,
+    tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Put a backup back, on an empty machine too. The service must not run; it goes on where it was afterwards."""
     from trabecula.cli.terminal import fraction_bar
@@ -130,6 +180,12 @@ def restore(
     from trabecula.work.backup import verify
     from trabecula.work.restore import restore as put_back
 
+    there = elsewhere(server, tls, tls_ca, tls_certificate, tls_key, token_file)
+    if there is not None:
+        if replace or only_verify:
+            raise typer.BadParameter("not with --server: it fills an empty database", param_hint="--replace, --verify")
+        _tell_backup(there.restore(source), "restored", as_json)
+        return
     if not source.exists():
         raise typer.BadParameter(f"{source} does not exist", param_hint="SOURCE")
     with fraction_bar("verify" if only_verify else "restore", quiet or as_json) as tell:
@@ -144,7 +200,7 @@ def restore(
                     )
                 )
             )
-    _tell_manifest(manifest, "verified" if only_verify else "restored", as_json)
+    _tell_backup(_document(manifest), "verified" if only_verify else "restored", as_json)
 
 
 async def _with_store(do: Any) -> Any:
@@ -224,24 +280,27 @@ def _verdict(wrong: bool, remedy: str) -> str:
     return f"[red]{remedy}[/red]" if wrong else "[green]good[/green]"
 
 
-def _tell_manifest(manifest: Manifest, what: str, as_json: bool) -> None:
-    size_bytes = manifest.dump.size_bytes + sum(ref.size_bytes for ref in manifest.objects)
+def _document(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "created_at": manifest.created_at.isoformat(),
+        "program_version": manifest.program_version,
+        "server_version": manifest.server_version,
+        "revision": manifest.revision,
+        "with_pixels": manifest.with_pixels,
+        "screenings": manifest.screenings,
+        "objects": len(manifest.objects),
+        "bytes": manifest.dump.size_bytes + sum(ref.size_bytes for ref in manifest.objects),
+        "left_out": [each.sha256 for each in manifest.left_out],
+    }
+
+
+def _tell_backup(held: dict[str, Any], what: str, as_json: bool) -> None:
+    """A service tells less of a backup than its manifest does."""
     if as_json:
-        document = {
-            "created_at": manifest.created_at.isoformat(),
-            "program_version": manifest.program_version,
-            "server_version": manifest.server_version,
-            "revision": manifest.revision,
-            "with_pixels": manifest.with_pixels,
-            "screenings": manifest.screenings,
-            "objects": len(manifest.objects),
-            "bytes": size_bytes,
-            "left_out": [each.sha256 for each in manifest.left_out],
-        }
-        typer.echo(json.dumps(document, indent=2))
+        typer.echo(json.dumps(held, indent=2))
         return
-    pixels = "" if manifest.with_pixels else ", without the images of ended ones"
-    typer.echo(
-        f"{what}: {manifest.screenings} screenings{pixels}, {len(manifest.objects)} objects, {size_bytes / 1e6:.1f} MB,"
-        f" revision {manifest.revision}, of {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC"
-    )
+    pixels = "" if held.get("with_pixels", True) else ", without the images of ended ones"
+    revision = f", revision {held['revision']}" if "revision" in held else ""
+    made = f", of {held['created_at'][:19].replace('T', ' ')} UTC" if "created_at" in held else ""
+    size = f"{held['bytes'] / 1e6:.1f} MB"
+    typer.echo(f"{what}: {held['screenings']} screenings{pixels}, {held['objects']} objects, {size}{revision}{made}")

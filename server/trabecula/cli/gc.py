@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trabecula.cli.elsewhere import elsewhere
 from trabecula.cli.exits import EXIT_CODES_HELP, exits_with_code
+from trabecula.cli.operators import AdminServer
 from trabecula.cli.options import Quiet
+from trabecula.cli.submit import Certificate, Certificates, Encrypted, Key, TokenFile
 
 if TYPE_CHECKING:
     from trabecula.work.gc import Collected
@@ -28,6 +31,8 @@ trabecula gc --dry-run
 
 trabecula gc --json
 
+trabecula gc --dry-run --server localhost:50052
+
 {EXIT_CODES_HELP}"""
 
 
@@ -36,12 +41,22 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output and nothing else there.")] = False,
     quiet: Quiet = False,
+    server: AdminServer = None,
+    tls_ca: Certificates = None,
+    tls_certificate: Certificate = None,
+    tls_key: Key = None,
+    tls: Encrypted = False,
+    token_file: TokenFile = None,
 ) -> None:
     """Delete images, and results where a time is set, once they have had their time."""
     from trabecula.cli.terminal import counter
 
-    with counter(quiet or as_json) as tell:
-        done = asyncio.run(_collect(dry_run, tell))
+    there = elsewhere(server, tls, tls_ca, tls_certificate, tls_key, token_file)
+    if there is not None:
+        done = there.collect(dry_run)
+    else:
+        with counter(quiet or as_json) as tell:
+            done = asyncio.run(_collect(dry_run, tell))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(done), indent=2))
     else:
