@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import re
 import threading
 import time
 from collections import defaultdict
@@ -268,7 +269,8 @@ class Sample:
     """Resident. Of PostgreSQL the private memory of all its processes (what one wrote and the others share counted
     once), without its shared memory."""
     handles: int
-    """Of PostgreSQL those of the process that has most."""
+    """Of PostgreSQL those of the process that has most, of those that serve a connection: the checkpointer opens every
+    file that was written to, and closes them all at the end of each checkpoint."""
     threads: int
     """Of PostgreSQL its processes."""
     cpu_s: float
@@ -335,7 +337,8 @@ def _postgresql(now: float, processes: Sequence[psutil.Process]) -> list[Sample]
     for process in processes:
         try:
             proportional = _proportional_mib(process.pid)
-            handles = max(handles, process.num_fds())
+            if _serves_connection(process):
+                handles = max(handles, process.num_fds())
             times = process.cpu_times()
         except (psutil.Error, OSError):
             continue
@@ -344,6 +347,11 @@ def _postgresql(now: float, processes: Sequence[psutil.Process]) -> list[Sample]
         cpu += times.user + times.system
         seen += 1
     return [Sample(now, "postgresql", private, handles, seen, cpu, processes[0].pid, shared)] if seen else []
+
+
+def _serves_connection(process: psutil.Process) -> bool:
+    """By its title, ``postgres: user database 127.0.0.1(port) state``."""
+    return re.search(r"\(\d+\)", " ".join(process.cmdline())) is not None
 
 
 def _proportional_mib(pid: int) -> dict[str, float]:

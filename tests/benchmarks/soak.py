@@ -166,8 +166,8 @@ def page(result: dict[str, Any]) -> str:
         "that the system shares between them count once). Its shared memory is laid out at the start, "
         f"{result['shared_limit_mib']} MiB here, and is touched bit by bit until all of it has been: "
         f"{result['shared_mib'][0]:.1f} MiB at the start, {result['shared_mib'][1]:.1f} at the end. File descriptors "
-        "of PostgreSQL are those of the process that has most: it keeps the files open of each table and index it has "
-        "used.",
+        "of PostgreSQL are those of the connection that has most: its process keeps the files open of each table and "
+        "index it has used.",
         "",
         "A screening child is a new one after each cancellation of a running study; the verdict is on the one that "
         f"lived longest, of {result['children']}. What is kept grows with the studies, as "
