@@ -62,7 +62,11 @@ def load_models(models_dir: Path, runtime: RuntimeSettings, names: Sequence[str]
     if kinds.count("coarse") != 1 or kinds.count("fine") > 1:
         raise ModelError("no coarse segmentation model is installed" if not names else "one coarse bundle is needed")
     opened = {bundle.manifest.kind: open_session(bundle, runtime) for bundle in bundles}
-    return SegmentationModels(opened["coarse"], opened.get("fine"))
+    return SegmentationModels(opened["coarse"], opened.get("fine"), _settings(runtime))
+
+
+def _settings(runtime: RuntimeSettings) -> SegmentationSettings:
+    return SegmentationSettings(threads=max(1, runtime.threads))
 
 
 def _imported(bundles: Sequence[Bundle], runtime: RuntimeSettings) -> SegmentationModels:
@@ -77,7 +81,8 @@ def _imported(bundles: Sequence[Bundle], runtime: RuntimeSettings) -> Segmentati
         raise ModelError("imported networks are not used together with coarse or fine bundles")
     if not any(target.level is not None for target in targets):
         raise ModelError("none of the chosen networks names the levels of vertebrae")
-    return SegmentationModels(None, None, full=tuple(open_nnunet(bundle, runtime) for bundle in bundles))
+    networks = tuple(open_nnunet(bundle, runtime) for bundle in bundles)
+    return SegmentationModels(None, None, _settings(runtime), networks)
 
 
 def segment(

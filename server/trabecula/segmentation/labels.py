@@ -21,7 +21,7 @@ from trabecula.segmentation.soft_tissue import METAL, SKELETAL_MUSCLE, SUBCUTANE
 from trabecula.segmentation.vertebrae import CutPlanes, InstanceMap, spread, tells_bodies_apart
 
 Box = tuple[slice, slice, slice]
-_PART, _WORKERS = 24, 2
+_PART = 24
 _MARGIN_MM = 9.0
 """Labels of a vertebra reach at most this far beyond its instance's voxels."""
 
@@ -53,7 +53,7 @@ def scan_labels(
     spacing = coarse.prediction.grid.spacing_mm
     factor = settings.label_grid_factor
     label_grid = coarse.prediction.grid.covering((spacing[0] / factor, spacing[1] / factor, spacing[2] / factor))
-    everything = _top_labels(coarse.prediction, label_grid, (METAL,))
+    everything = _top_labels(coarse.prediction, label_grid, (METAL,), settings.threads)
     _name_stray_bone(everything, label_grid, coarse)
     labels = np.zeros(scan.shape, dtype=np.uint8)
     half = np.array(spacing) / 2
@@ -80,7 +80,7 @@ def channel_labels(channels: Sequence[str]) -> LabelArray:
     return np.array([named.get(name) or Structure[name.upper()] for name in channels], dtype=np.uint8)
 
 
-def _top_labels(prediction: Prediction, target: Grid, without: Sequence[str]) -> LabelArray:
+def _top_labels(prediction: Prediction, target: Grid, without: Sequence[str], threads: int) -> LabelArray:
     """Label of the likeliest channel on a finer grid, some channels left out."""
     rows = np.array([n for n, name in enumerate(prediction.channels) if name not in without])
     table = channel_labels(prediction.channels)
@@ -91,14 +91,18 @@ def _top_labels(prediction: Prediction, target: Grid, without: Sequence[str]) ->
         for planes, used, values in interpolate_slabs(prediction.probability, prediction.grid, here, rows):
             out[part][planes] = table[used[top_channel(values)]]
 
-    _in_parts(fill, target.shape[0])
+    _in_parts(fill, target.shape[0], threads)
     return out
 
 
-def _in_parts(work: Callable[[slice], None], count: int) -> None:
-    """Planes 0 .. count - 1 in parts, some at a time; numpy lets other threads run."""
+def _in_parts(work: Callable[[slice], None], count: int, threads: int) -> None:
+    """Planes 0 .. count - 1 in parts, as many at a time as there are threads; numpy lets others run."""
     parts = [slice(first, min(first + _PART, count)) for first in range(0, count, _PART)]
-    with ThreadPoolExecutor(_WORKERS) as pool:
+    if threads == 1:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, parts):
             pass
 
@@ -141,7 +145,7 @@ def _put_fine(
         return
     margin = np.array(label_grid.spacing_mm)
     near = label_grid.crop(label_grid.box_around(low - margin, high + margin))
-    rest = nearest_labels(_top_labels(coarse, near, (*fine.channels, METAL)), near, here)
+    rest = nearest_labels(_top_labels(coarse, near, (*fine.channels, METAL), settings.threads), near, here)
     rows = np.array([n for n, name in enumerate(fine.channels) if name != METAL])
     table = channel_labels(fine.channels)
     unsure = fine.channels.index(BACKGROUND) if BACKGROUND in fine.channels else -1
@@ -153,7 +157,7 @@ def _put_fine(
             top = used[top_channel(values)]
             target[part][planes] = np.where(top == unsure, rest[part][planes], table[top])
 
-    _in_parts(fill, here.shape[0])
+    _in_parts(fill, here.shape[0], settings.threads)
 
 
 def _number_vertebrae(
@@ -234,7 +238,7 @@ def _refine_soft_tissue(
             wrong |= (plane == Structure.SKELETAL_MUSCLE) & (hu < rules.muscle_above_hu)
             np.putmask(plane, wrong, Structure.BODY)
 
-    _in_parts(refine, len(mine))
+    _in_parts(refine, len(mine), settings.threads)
 
 
 def trim_to_body(
@@ -263,7 +267,7 @@ def trim_to_body(
             flat[rim[volume.hu[row].reshape(-1)[rim] < settings.body.air_hu]] = Structure.OUTSIDE
             flat[table] = Structure.TABLE
 
-    _in_parts(trim, len(k))
+    _in_parts(trim, len(k), settings.threads)
 
 
 def mark_metal(labels: LabelArray, volume: CtVolume, settings: SegmentationSettings) -> None:

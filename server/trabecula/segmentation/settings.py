@@ -236,7 +236,7 @@ class FineBoxSettings:
 
 @dataclass(frozen=True)
 class SegmentationSettings:
-    """All settings of the stage that are not about the runtime."""
+    """All settings of the stage that are not about onnxruntime."""
 
     column: ColumnSettings = field(default_factory=ColumnSettings)
     levels: LevelSettings = field(default_factory=LevelSettings)
@@ -247,3 +247,5 @@ class SegmentationSettings:
     """With none of these in view the study is refused (``level-not-in-view``)."""
     label_grid_factor: int = 2
     """Coarse probabilities are interpolated onto a grid finer by this factor before labels are taken."""
+    threads: int = 1
+    """Threads that label the scan's voxels, plane by plane."""
