@@ -275,6 +275,22 @@ class Settings:
     """... when no appointment was booked so long after the contact."""
     programme_result_days: int = 90
     """... when no DXA result came so long after the booking."""
+    drift_reference_file: Path | None = None
+    """The site's own reference window (JSON, written by ``trabecula drift reference``); wins over the one that comes
+    with the calibration model."""
+    drift_window_days: int = 14
+    """Days that the drift evaluator compares with the reference."""
+    drift_retention_s: float = 400 * 24 * 3600.0
+    """How long the figures of each series and the evaluations of drift are kept; they name nobody."""
+    traces_endpoint: str | None = None
+    """Where spans go by OTLP over gRPC, for example ``https://collector.example.org:4317``; None traces nothing. Needs
+    the extra ``otel``."""
+    traces_sample_ratio: float = 1.0
+    """Share of traces begun here that are kept; a caller's own decision wins."""
+    traces_service_name: str = "trabecula"
+    """``service.name`` of the spans."""
+    traces_ca_file: Path | None = None
+    """Authority of the collector's certificate, with https; None takes the system's."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
@@ -374,6 +390,8 @@ _POSITIVE: Final = (
     "dimse_journal_s",
     "cds_read_budget_s",
     "cds_card_retention_s",
+    "drift_window_days",
+    "drift_retention_s",
     "client_requests_per_s",
     "address_requests_per_s",
     "client_max_calls",
@@ -400,9 +418,20 @@ def _check(settings: Settings) -> None:
     for name in ("inference_threads", "worker_memory_bytes"):
         if getattr(settings, name) < 0:
             raise ConfigurationError(setting=PREFIX + name.upper(), must_be="0 or more")
+    if settings.traces_endpoint is not None:
+        _check_traces(settings)
     if settings.stalled_after_s < 2 * settings.heartbeat_s:
         raise ConfigurationError(setting=PREFIX + "STALLED_AFTER_S", must_be="at least two heartbeats")
     if settings.max_message_bytes < MIB:
         raise ConfigurationError(setting=PREFIX + "MAX_MESSAGE_BYTES", at_least=MIB)
     if (settings.tls_certificate_file is None) != (settings.tls_key_file is None):
         raise ConfigurationError(setting=PREFIX + "TLS_KEY_FILE", must_be="given together with the certificate")
+
+
+def _check_traces(settings: Settings) -> None:
+    scheme, separator, address = (settings.traces_endpoint or "").partition("://")
+    if not separator or scheme not in ("http", "https"):
+        raise ConfigurationError(setting=PREFIX + "TRACES_ENDPOINT", must_be="http:// or https:// with host and port")
+    split_address(address.rstrip("/"))
+    if not 0.0 <= settings.traces_sample_ratio <= 1.0:
+        raise ConfigurationError(setting=PREFIX + "TRACES_SAMPLE_RATIO", must_be="0 to 1")

@@ -602,6 +602,13 @@ class ClientsFileError(TrabeculaError):
     remedy = "Mend the entry named here; docs/cds-hooks.md shows the form."
 
 
+class DriftReferenceError(TrabeculaError):
+    """The reference histograms cannot be used."""
+
+    code = "drift-reference-unusable"
+    remedy = "Write the file anew with `trabecula drift reference`; docs/monitoring.md shows the form."
+
+
 class ChartUnavailable(TrabeculaError):
     """Data that the answer needs is neither in the prefetch nor readable from the EHR."""
 

@@ -9,6 +9,7 @@ from trabecula.cli import (
     deliveries,
     demo,
     destinations,
+    drift,
     gc,
     health,
     hooks,
@@ -17,6 +18,7 @@ from trabecula.cli import (
     models,
     phantom,
     profiles,
+    results,
     scanner,
     screen,
     serve,
@@ -48,7 +50,9 @@ app.add_typer(users.app, name="users")
 app.add_typer(destinations.app, name="destinations")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(results.app, name="results")
 app.add_typer(hooks.app, name="hooks")
+app.add_typer(drift.app, name="drift")
 app.add_typer(database.app, name="db")
 app.command("gc", epilog=gc.EPILOG)(gc.gc)
 app.command("health", epilog=health.EPILOG)(health.health)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
 from trabecula.delivery.listing import outbox_stands
+from trabecula.drift.store import Standing, newest_evaluation
 from trabecula.errors import DatabaseUnavailable
 from trabecula.telemetry.catalogue import Metrics
 from trabecula.work.database import Database
@@ -47,9 +49,21 @@ class LoadGauges:
         self._metrics.gauge("trabecula_oldest_job_age_seconds", load.oldest_age_s or 0.0)
         async with self._database.transaction() as connection:
             stands = await outbox_stands(connection, datetime.now(UTC), ())
+            drift = await newest_evaluation(connection)
         self._metrics.forget("trabecula_outbox_deliveries")
         for each in stands:
             for kept, count in each.counts.items():
                 self._metrics.gauge(
                     "trabecula_outbox_deliveries", count, destination=each.destination, state=kept.value
                 )
+        self._tell_drift(drift)
+
+    def _tell_drift(self, drift: Sequence[Standing]) -> None:
+        for name in ("trabecula_drift_psi", "trabecula_drift_window_series"):
+            self._metrics.forget(name)
+        for each in drift:
+            if each.psi is not None:
+                self._metrics.gauge("trabecula_drift_psi", each.psi, feature=each.feature)
+            self._metrics.gauge("trabecula_drift_window_series", each.series, feature=each.feature)
+        newest = max((each.evaluated_at.timestamp() for each in drift), default=0.0)
+        self._metrics.gauge("trabecula_drift_last_evaluation_timestamp_seconds", newest)

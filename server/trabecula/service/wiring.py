@@ -7,12 +7,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+from trabecula.clinical import load_constants
 from trabecula.config import Settings
 from trabecula.delivery.archive import archive_destination, open_archive
 from trabecula.delivery.destinations import StowDestination, read_destinations
 from trabecula.delivery.pacs.pull import PullLimits
 from trabecula.delivery.tasks import delivery_tasks, keeps_screening, utc_now
+from trabecula.drift.evaluate import DriftRules
+from trabecula.drift.reference import read_references
+from trabecula.drift.store import keep_series
+from trabecula.drift.upkeep import evaluation_task
 from trabecula.hooks.upkeep import sweep_task
 from trabecula.record.retention import forget_resources
 from trabecula.service.follow_up import follow_up, result_sink
@@ -29,7 +35,7 @@ from trabecula.work.store import ScreeningStore
 
 def result_sinks(settings: Settings) -> Sequence[ResultSink]:
     """In the order they are called."""
-    return (result_sink(follow_up(settings)),)
+    return (result_sink(follow_up(settings)), keep_series)
 
 
 def queue_tasks(
@@ -43,6 +49,18 @@ def queue_tasks(
         *([] if archive is None else [_pulls(archive, settings, database, content)]),
         sweep_task(database, settings.cds_card_retention_s),
         collection_task(database, content, policy_of(settings), retention_rules()),
+        _drift(settings, database),
+    )
+
+
+def _drift(settings: Settings, database: Database) -> Task:
+    """The evaluation of drift; a reference that cannot be read fails the job, and the service works on."""
+    return evaluation_task(
+        database,
+        partial(read_references, settings.models_dir, settings.drift_reference_file),
+        DriftRules.of(load_constants()),
+        settings.drift_window_days,
+        settings.drift_retention_s,
     )
 
 
