@@ -24,6 +24,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from trabecula.errors import LastSigningKey, SigningKeyMissing, SigningKeyUnusable, UnknownSigningKey
+from trabecula.texts import parse_json
 
 RETIRED: Final = "retired"
 RSA_BITS: Final = 3072
@@ -82,7 +83,7 @@ def _read(path: Path) -> SigningKey:
     kid = name["kid"] if name else path.stem
     try:
         text = path.read_text(encoding="ascii")
-        document: dict[str, Any] = json.loads(text) if path.suffix == ".json" else {}
+        document: dict[str, Any] = parse_json(text) if path.suffix == ".json" else {}
         rsa = document.get("kty") == "RSA" if document else _is_rsa(text)
         key = RSAKey.import_key(document or text) if rsa else ECKey.import_key(document or text)
         algorithm = SigningAlgorithm(document.get("alg") or ("RS384" if rsa else "ES384"))

@@ -8,7 +8,6 @@ ActivityDefinition that says what kind of request it is. A text that needs a fac
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from trabecula.assessment.facts import Fact, as_parameters
 from trabecula.assessment.fhirpath import Expression, compile_expression
 from trabecula.assets import fhir_dir
 from trabecula.errors import ClinicalDataError
+from trabecula.texts import parse_json
 
 Json = dict[str, Any]
 
@@ -92,7 +92,7 @@ def load_rules(folder: Path | None = None) -> tuple[Rule, ...]:
 
 def _read(path: Path) -> Json:
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ClinicalDataError(f"the FHIR artefact {path.name} cannot be read", file=path.name) from error
     if not isinstance(document, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import onnxruntime as ort
 
 from trabecula.errors import ModelError
 from trabecula.segmentation.settings import RuntimeSettings
+from trabecula.texts import parse_json
 
 _PROVIDER: Final = "CPUExecutionProvider"  # double precision on a handful of numbers: no accelerator is of use
 
@@ -23,7 +23,7 @@ def find_bundles(models_dir: Path, kind: str) -> list[tuple[Path, dict[str, Any]
     found: list[tuple[Path, dict[str, Any]]] = []
     for path in sorted(models_dir.glob("*/manifest.json")):
         try:
-            manifest = json.loads(path.read_bytes())
+            manifest = parse_json(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ModelError(f"manifest of {path.parent.name} cannot be read", bundle=path.parent.name) from error
         if isinstance(manifest, dict) and manifest.get("kind") == kind:

@@ -15,6 +15,7 @@ from trabecula.calibration.calibration import DensityScale
 from trabecula.calibration.phantom_fit import PhantomFit
 from trabecula.errors import SiteFileError
 from trabecula.imaging.study import Acquisition, KernelClass, SpectralFilter
+from trabecula.texts import parse_json
 
 _FORMAT: Final = 1
 
@@ -91,14 +92,14 @@ def read_history(path: Path) -> ScannerHistory:
     if not path.exists():
         return ScannerHistory()
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
         if document["format"] != _FORMAT:
-            raise SiteFileError("scanner history of another format", format=document["format"])
+            raise SiteFileError("scanner history of another format", format=ascii(document["format"])[:40])
         return ScannerHistory(
             tuple(_scan(entry) for entry in document["phantom_scans"]),
             tuple(_maintenance(entry) for entry in document["maintenance"]),
         )
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise SiteFileError(f"the scanner history cannot be read: {error}") from error
 
 

@@ -26,6 +26,7 @@ from trabecula.calibration.site import (
 from trabecula.calibration.synchronous import SynchronousPhantom
 from trabecula.errors import SiteFileError
 from trabecula.imaging.study import KernelClass
+from trabecula.texts import parse_toml
 
 _KEYS: Final = frozenset(
     {"methods", "when_stale", "without", "phantom", "contrast", "virtual_unenhanced", "kernel", "name"}
@@ -39,8 +40,8 @@ def read_profile(path: Path, history: ScannerHistory | None = None) -> Calibrati
         SiteFileError: if it cannot be read, names something unknown, or asks for a method without its data.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        document = parse_toml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SiteFileError(f"the calibration file cannot be read: {error}") from error
     return parse_profile(document, history, path.stem)
 

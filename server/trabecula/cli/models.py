@@ -11,6 +11,7 @@ import typer
 from trabecula.cli import evaluate, import_nnunet
 from trabecula.cli.exits import ExitCode, complain, exits_with_code
 from trabecula.errors import ModelError, NotFound
+from trabecula.texts import parse_json
 
 app = typer.Typer(help="The model bundles.", no_args_is_help=True, rich_markup_mode="rich")
 app.command("evaluate", epilog=evaluate.EVALUATE_EPILOG)(evaluate.evaluate)
@@ -90,7 +91,7 @@ def _bundles(models_dir: Path | None) -> list[tuple[Path, dict[str, Any]]]:
     found = []
     for path in sorted(root.glob("*/manifest.json")):
         try:
-            manifest = json.loads(path.read_bytes())
+            manifest = parse_json(path.read_bytes())
         except ValueError as error:
             raise ModelError(f"manifest of {path.parent.name} cannot be read", bundle=path.parent.name) from error
         if isinstance(manifest, dict) and "file" in manifest:

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from trabecula.errors import ClinicalDataError
+from trabecula.texts import parse_toml
 
 Field = float | str | bool | tuple[float, ...] | tuple[str, ...]
 
@@ -104,7 +105,7 @@ def read_entries(text: str) -> tuple[Mapping[str, Any], Mapping[str, ClinicalCon
         ClinicalDataError: if the text is not TOML or an entry is incomplete.
     """
     try:
-        document = tomllib.loads(text)
+        document = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         raise ClinicalDataError(f"the clinical data file is not TOML: {error}") from error
     meta = document.pop("meta", {})

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from trabecula.errors import ConfigurationError, DestinationsFileError, OutboundRefused
 from trabecula.outbound import DEFAULT_PORTS, OutboundPolicy, parse_policy
+from trabecula.texts import parse_toml
 
 STRICT: Final = ConfigDict(extra="forbid", frozen=True)
 MIB: Final = 1024 * 1024
@@ -209,7 +210,7 @@ def read_destinations(path: Path | None) -> tuple[Destination, ...]:
     if path is None:
         return ()
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DestinationsFileError(f"it cannot be read: {error}") from error
     return parse_destinations(document)

@@ -18,6 +18,7 @@ from trabecula.calibration.model_bundle import find_bundles
 from trabecula.drift.features import FEATURES
 from trabecula.errors import DriftReferenceError
 from trabecula.model_files import read_verified
+from trabecula.texts import parse_json
 
 MANIFEST_FIELD: Final = "reference_histograms"
 MOST_BYTES: Final = 1 << 20
@@ -132,7 +133,7 @@ def _read(path: Path) -> Any:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise DriftReferenceError(f"{path.name} is too large", file=path.name)
-        return json.loads(path.read_bytes())
+        return parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DriftReferenceError(f"{path.name} cannot be read", file=path.name) from error
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from trabecula.anatomy import LabelArray, Level, Structure, VertebraPart, vertebra_label
 from trabecula.errors import InvalidCase
 from trabecula.evaluation.counting import label_counts
+from trabecula.texts import parse_toml
 
 BUILT_IN: Final = Path(__file__).parent / "label_maps"
 CANONICAL: Final = "canonical"
@@ -63,7 +64,7 @@ def load_label_map(name: str, folder: Path) -> LabelMap:
         return _canonical_map()
     path = BUILT_IN / f"{name}.toml" if not name.endswith(".toml") else folder / name
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidCase(f"label map {name} cannot be read: {error}", label_map=name) from error
     return _parse(content, name)

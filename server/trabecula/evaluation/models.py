@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from trabecula.segmentation.bundle import find_bundles
 from trabecula.segmentation.nnunet.labels import read_target
 from trabecula.segmentation.nnunet.session import NnunetSession
 from trabecula.segmentation.session import ModelSession
+from trabecula.texts import parse_json
 
 _MADE_BY_THE_PROGRAM = frozenset({"outside", "body", "table", "metal"})
 """Labels that need no channel."""
@@ -101,7 +101,7 @@ def _structures(session: ModelSession | NnunetSession) -> frozenset[str]:
 
 def _kind(folder: Path) -> str:
     try:
-        manifest = json.loads((folder / MANIFEST_NAME).read_bytes())
+        manifest = parse_json((folder / MANIFEST_NAME).read_bytes())
         return str(manifest["kind"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder.name} is no model bundle", bundle=folder.name) from error

@@ -25,6 +25,7 @@ from trabecula.evaluation.case import (
 from trabecula.phantom import ContrastPhase, Kernel, PhantomSpec, write_phantom
 from trabecula.phantom.write import LABELS_FILE as PHANTOM_LABELS
 from trabecula.phantom.write import SERIES_FOLDER
+from trabecula.texts import parse_toml
 
 _PHANTOM_SOURCE: Final = "Digital chest phantom of this project (trabecula phantom)"
 _PHANTOM_LICENCE: Final = "CC0-1.0"
@@ -94,7 +95,7 @@ def cases_from_toml(listing: Path, out: Path) -> Iterator[Case]:
         InvalidCase: if the listing or an entry cannot be used.
     """
     try:
-        entries = tomllib.loads(listing.read_text(encoding="utf-8")).get("case", [])
+        entries = parse_toml(listing.read_text(encoding="utf-8")).get("case", [])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidCase(f"{listing.name} cannot be read: {error}", file=listing.name) from error
     if not isinstance(entries, list) or not entries:

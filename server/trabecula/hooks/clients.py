@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trabecula.errors import ClientsFileError
 from trabecula.hooks.services import Need
+from trabecula.texts import parse_toml
 
 ALGORITHMS: Final = ("ES384", "RS384")
 """What CDS Hooks recommends, and all that is taken: neither ``none`` nor a shared secret can be listed."""
@@ -86,7 +87,7 @@ def load_clients(path: Path) -> tuple[Client, ...]:
         ClientsFileError: if the file cannot be read, an entry is wrong, or two have the same name or issuer.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ClientsFileError(f"{path.name}: {error}", file=path.name) from error
     try:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -26,6 +25,7 @@ from trabecula.errors import ModelError
 from trabecula.model_files import MANIFEST_NAME, read_manifest, read_onnx
 from trabecula.segmentation.nnunet.labels import read_target
 from trabecula.segmentation.nnunet.spec import NnunetSpec
+from trabecula.texts import parse_json
 
 VERTEBRA_BODY: Final = "vertebra_body"
 VERTEBRA_POSTERIOR: Final = "vertebra_posterior"
@@ -205,7 +205,7 @@ def find_bundles(models_dir: Path) -> dict[str, Path]:
     newest: dict[str, tuple[list[int], Path]] = {}
     for path in sorted(models_dir.glob(f"*/{MANIFEST_NAME}")):
         try:
-            head = json.loads(path.read_bytes())
+            head = parse_json(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ModelError(f"manifest of {path.parent.name} cannot be read", bundle=path.parent.name) from error
         kind = head.get("kind") if isinstance(head, dict) else None

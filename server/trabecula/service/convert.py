@@ -99,6 +99,8 @@ def _read_field(message: Message, field: Any, hint: Any) -> Any:
     if inner is not hint and not message.HasField(field.name):
         return None
     item = getattr(message, field.name)
+    if inner is not hint and field.enum_type is not None and item == 0:
+        return None  # said to be unspecified, which is the same as not said
     arguments = get_args(inner)
     if get_origin(inner) is dict:
         return dict(item)

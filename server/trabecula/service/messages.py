@@ -43,11 +43,15 @@ async def upload_from_proto(requests: AsyncIterator[screening_pb2.SubmitStudyReq
 
 def header_from_proto(message: screening_pb2.StudyHeader) -> UploadHeader:
     priority = priority_from_proto(message.priority)
+    try:
+        patient = read_message(PatientContext, message.patient)
+    except ValueError:
+        raise InvalidRequest(field="header.patient", why="a code that this version does not know") from None
     return UploadHeader(
         idempotency_key=message.idempotency_key,
         expected_instances=message.expected_instances,
         total_bytes=message.total_bytes,
-        patient=check_patient(read_message(PatientContext, message.patient)),
+        patient=check_patient(patient),
         want_masks=message.want_masks,
         priority=Priority.ROUTINE if priority is None else priority,
     )

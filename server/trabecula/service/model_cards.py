@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
 from trabecula.model_files import MANIFEST_NAME, MAX_MANIFEST_BYTES
 from trabecula.outputs.r4 import ModelCard
+from trabecula.texts import parse_json
 
 CARD_NAME: Final = "MODEL_CARD.md"
 MAX_CARD_BYTES: Final = 512 << 10
@@ -25,7 +25,7 @@ def read_model_cards(folder: Path) -> tuple[ModelCard, ...]:
 def _card(bundle: Path) -> ModelCard | None:
     try:
         with (bundle / MANIFEST_NAME).open("rb") as manifest_file, (bundle / CARD_NAME).open("rb") as card_file:
-            manifest = json.loads(manifest_file.read(MAX_MANIFEST_BYTES))
+            manifest = parse_json(manifest_file.read(MAX_MANIFEST_BYTES))
             markdown = card_file.read(MAX_CARD_BYTES + 1)
         name, version, sha256 = (str(manifest[field]) for field in ("name", "version", "sha256"))
     except (OSError, ValueError, KeyError, TypeError):

@@ -23,6 +23,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import from_url
 
 from trabecula.errors import ConfigurationError, ContentDamaged, ContentMissing, ContentUnavailable
+from trabecula.texts import parse_toml
 from trabecula.work.content import CHUNK_BYTES, StoredObject, put_blocking
 from trabecula.work.disk import check_free, disk_full_is_overload
 from trabecula.work.records import ContentRef
@@ -47,7 +48,7 @@ def read_options(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return parse_toml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(setting="TRABECULA_CONTENT_OPTIONS_FILE") from error
 

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from trabecula.anatomy import Level, Structure, VertebraPart
 from trabecula.errors import LabelMapError
+from trabecula.texts import parse_toml
 
 UNLABELLED = "unlabelled"
 SUPERNUMERARY = ("T13", "L6")
@@ -138,7 +139,7 @@ def load_label_map(source: str | Path) -> LabelMap:
             if path.stat().st_size > _MAX_MAP_BYTES:
                 raise LabelMapError("the label map is too large", bytes=path.stat().st_size)
             text = path.read_text("utf-8")
-        return LabelMap.model_validate(tomllib.loads(text))
+        return LabelMap.model_validate(parse_toml(text))
     except OSError as error:
         known = ", ".join(ready_made_maps())
         raise LabelMapError(f"no such label map: {Path(name).name}; ready-made are {known}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Final, cast
 
 from trabecula.errors import ModelImportError
 from trabecula.segmentation.nnunet.spec import Direction, Normalisation, Resampling
+from trabecula.texts import parse_json
 
 Json = Mapping[str, Any]
 Triple = tuple[float, float, float]
@@ -77,7 +77,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise ModelImportError(f"{path.name} is too large", file=path.name)
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ModelImportError(f"{path.name} cannot be read: {error}", file=path.name) from error
     if not isinstance(content, dict):

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from trabecula.errors import ConfigurationError
 from trabecula.service.auth.calls import CallScope
+from trabecula.texts import parse_toml
 
 KINDS: Final = ("dns", "uri", "email", "subject", "sha256")
 """What a certificate is known by: a name of its subjectAltName, its whole subject (RFC 4514), or its fingerprint."""
@@ -43,7 +44,7 @@ def read_grpc_clients(path: Path) -> Clients:
     """
     setting = "TRABECULA_GRPC_CLIENTS_FILE"
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(setting=setting, must_be="a readable TOML file") from error
     entries = document.pop("client", {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from trabecula.errors import OutboundRefused, Unauthenticated
 from trabecula.outbound import get_limited
+from trabecula.texts import parse_json
 
 KEEP_S: Final = 600.0
 """How long keys are used before they are asked for anew."""
@@ -88,7 +88,7 @@ class KeySource:
 
 
 def _parsed(body: bytes) -> tuple[dict[str, Any], ...]:
-    document = json.loads(body)
+    document = parse_json(body)
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list) or len(keys) > MAX_KEYS:
         raise ValueError("not a JWK Set")

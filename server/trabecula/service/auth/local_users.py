@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from trabecula.errors import ConfigurationError
+from trabecula.texts import parse_toml
 
 MIN_PASSWORD: Final = 12
 MAX_PASSWORD: Final = 256
@@ -65,7 +66,7 @@ def read_users(path: Path) -> Users:
         ConfigurationError: naming the entry that cannot be used.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(setting="TRABECULA_USERS_FILE", must_be="a readable TOML file") from error
     entries = document.pop("user", {})
