@@ -101,13 +101,23 @@ def wait_until(holds: Callable[[], bool], at_most_s: float, what: str) -> float:
 
 
 def ready(container: Container) -> bool:
-    return '"event": "serving"' in container.log.read_text(encoding="utf-8", errors="replace")
+    said = container.log.read_text(encoding="utf-8", errors="replace")
+    if container.process.poll() is not None:
+        raise RuntimeError(f"the service ended: {said[-1000:]}")
+    return '"event": "serving"' in said
 
 
-def jobs(container: Container) -> list[dict[str, Any]]:
+def states(container: Container) -> list[str]:
+    """Of all studies, as the operator's command tells them."""
     done = container.exec("trabecula", "jobs", "list", "--json")
-    answer = json.loads(done.stdout) if done.returncode == 0 else {}
-    return list(answer.get("jobs", answer.get("screenings", [])) if isinstance(answer, dict) else answer)
+    listed = json.loads(done.stdout)["jobs"] if done.returncode == 0 else []
+    return [each["state"].removeprefix("SCREENING_STATE_").lower() for each in listed]
+
+
+def changes(container: Container, state: str) -> int:
+    """How many studies came to this state, by the log."""
+    said = container.log.read_text(encoding="utf-8", errors="replace")
+    return len(re.findall(rf'"state": "{state}"[^\n]*"event": "screening changed"', said))
 
 
 def use_it(proof: Proof, root: Path, settings: dict[str, Any], folder: Path) -> None:
@@ -127,9 +137,9 @@ def use_it(proof: Proof, root: Path, settings: dict[str, Any], folder: Path) -> 
         stop_in_the_midst(proof, container)
     with running(root, settings, folder, name="second", data=data) as container:
         wait_until(lambda: ready(container), 120, "second start")
-        wait_until(lambda: not [each for each in jobs(container) if each["state"] in ("queued", "running")], 180, "end")
-        states = [each["state"] for each in jobs(container)]
-        proof.check("no study is lost over stop and start", states == ["reported"] * 3, states)
+        wait_until(lambda: not {"queued", "running"} & set(states(container)), 180, "end")
+        seen = states(container)
+        proof.check("no study is lost over stop and start", seen == ["reported"] * 3, seen)
         proof.check("checks its own data", container.exec("trabecula", "db", "check", "--deep").returncode == 0)
         container.terminate()
         proof.check("an idle service stops with 0", container.ended(60) == 0)
@@ -150,8 +160,9 @@ def look_inside(proof: Proof, container: Container) -> None:
     touched = container.exec("touch", "/opt/trabecula/x", "/etc/x", "/home/x")
     proof.check("its root is read-only", touched.stderr.count("Read-only file system") == 3)
     proof.check("answers health", container.exec("trabecula", "health").returncode == 0)
-    postgres = container.exec("sh", "-c", "cat /proc/[0-9]*/status | grep -A6 'Name:.postgres' | grep Uid | sort -u")
-    proof.check("PostgreSQL is the same user", postgres.stdout.split()[1:2] == [str(USER)], postgres.stdout)
+    shown = container.exec("sh", "-c", "cat /proc/[0-9]*/status").stdout
+    owners = set(re.findall(r"^Name:\tpostgres$.*?^Uid:\t(\d+)", shown, re.MULTILINE | re.DOTALL))
+    proof.check("PostgreSQL is the same user", owners == {str(USER)}, owners)
     commands = re.findall(r"^│ (\w+)", container.exec("trabecula", "--help").stdout, re.MULTILINE)
     bad = [each for each in commands if container.exec("trabecula", each, "--help").returncode]
     proof.check("every command of the entry point answers", len(commands) > 10 and not bad, bad or len(commands))
@@ -162,9 +173,7 @@ def stop_in_the_midst(proof: Proof, container: Container) -> None:
     senders = [threading.Thread(target=submit, args=(container, f"/tmp/late{number}")) for number in (1, 2)]
     for each in senders:
         each.start()
-    wait_until(
-        lambda: sorted(each["state"] for each in jobs(container)) == ["queued", "reported", "running"], 60, "running"
-    )
+    wait_until(lambda: changes(container, "queued") >= 3 and changes(container, "running") >= 2, 120, "running")
     started = time.monotonic()
     container.terminate()
     code = container.ended(DRAIN_S)
@@ -182,7 +191,7 @@ def refuse(proof: Proof, root: Path, settings: dict[str, Any], folder: Path) -> 
     """What a platform may get wrong, and what is said then."""
     foreign = folder / "foreign"
     foreign.mkdir(parents=True, mode=0o755)
-    with running(root, settings, folder, name="foreign", data=foreign) as container:
+    with running(root, settings, folder, name="refused", data=foreign) as container:
         code = container.ended(60)
         said = container.log.read_text(encoding="utf-8", errors="replace")
         proof.check("a data folder of somebody else is refused in words", code == 1 and "Traceback" not in said, said)
@@ -192,9 +201,11 @@ def refuse(proof: Proof, root: Path, settings: dict[str, Any], folder: Path) -> 
         proof.check("the demo needs no data folder", code == 0 and "/tmp/demo/report.html" in said, said[-200:])
 
 
-def deliver_models(proof: Proof, store: Store, root: Path, settings: dict[str, Any], folder: Path) -> None:
+def deliver_models(
+    proof: Proof, store: Store, root: Path, settings: dict[str, Any], context: Path, folder: Path
+) -> None:
     """The image of models alone, mounted read-only."""
-    build(store, REPOSITORY, "models", "localhost/trabecula-models:proof", folder.parent / "models.log")
+    build(store, context, "models", "localhost/trabecula-models:proof", folder.parent / "models.log")
     proof.figures["models_image_bytes"] = size_bytes(store, "localhost/trabecula-models:proof")
     mounted = Path(store.run("mount", store.run("from", "localhost/trabecula-models:proof")))
     with running(
@@ -211,10 +222,20 @@ def deliver_models(proof: Proof, store: Store, root: Path, settings: dict[str, A
         proof.check("models from an image of their own", code == 0 and "fine-v1" in said, said[-300:])
 
 
+def committed(folder: Path) -> Path:
+    """The checkout as it was last committed: what is built is what others can build."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    archive = subprocess.run(["git", "-C", str(REPOSITORY), "archive", "HEAD"], check=True, capture_output=True)
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    return folder
+
+
 def prove(work: Path) -> Proof:
     proof, store = Proof(), Store(work)
+    context = committed(work / "context")
     proof.figures["base_bytes"] = make_base(store)
-    proof.figures["build_s"] = round(build(store, REPOSITORY, "runtime", IMAGE, work / "build.log"), 1)
+    proof.figures["build_s"] = round(build(store, context, "runtime", IMAGE, work / "build.log"), 1)
     proof.check("the Containerfile builds", True, f"{proof.figures['build_s']} s")
     settings = config(store, IMAGE)
     proof.figures["image_bytes"] = size_bytes(store, IMAGE)
@@ -226,7 +247,7 @@ def prove(work: Path) -> Proof:
     look_at_files(proof, root)
     use_it(proof, root, settings, work / "use")
     refuse(proof, root, settings, work / "refuse")
-    deliver_models(proof, store, root, settings, work / "deliver")
+    deliver_models(proof, store, root, settings, context, work / "deliver")
     return proof
 
 
