@@ -6,6 +6,7 @@ own table; columns are named in the manifest.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,8 @@ class CalibrationModel:
     _session: ort.InferenceSession
     mass_attenuation: MassAttenuationModel | None = None
     """The comparator, where its bundle is installed."""
+    load_s: float = 0.0
+    """What reading, checking and opening it took."""
 
     def spectrum(self, beam: Beam, slope_relative_uncertainty: float) -> Spectrum:
         """Look up a beam; the table's edges hold outside its range."""
@@ -138,6 +141,7 @@ def load_calibration(models_dir: Path, runtime: RuntimeSettings) -> CalibrationM
         ModelError: if there is not exactly one, its manifest is incomplete, or onnxruntime cannot run it.
         ModelChecksumMismatch: if the ONNX file is not the one its manifest announces.
     """
+    began_s = time.perf_counter()
     found = find_bundles(models_dir, "calibration")
     if len(found) != 1:
         raise ModelError(f"one calibration bundle is needed, {len(found)} found", bundles=len(found))
@@ -162,7 +166,15 @@ def load_calibration(models_dir: Path, runtime: RuntimeSettings) -> CalibrationM
     use = ModelUse(name, version, sha256, "calibration", provider)
     comparator = load_mass_attenuation(models_dir, runtime)
     return CalibrationModel(
-        use, (kvp_low, kvp_high), (cm_low, cm_high), anchor_beam, anchor, columns, session, comparator
+        use,
+        (kvp_low, kvp_high),
+        (cm_low, cm_high),
+        anchor_beam,
+        anchor,
+        columns,
+        session,
+        comparator,
+        time.perf_counter() - began_s,
     )
 
 

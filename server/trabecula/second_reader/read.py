@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,8 @@ class SecondReader:
     manifest: SecondReaderManifest
     provider: Provider
     _session: ort.InferenceSession
+    load_s: float = 0.0
+    """What opening it took, its first run included."""
 
     @property
     def use(self) -> ModelUse:
@@ -95,6 +98,7 @@ def open_second_reader(bundle: SecondReaderBundle, runtime: RuntimeSettings) -> 
     Raises:
         ModelError: if onnxruntime cannot load it, or its inputs and outputs are not the manifest's.
     """
+    began_s = time.perf_counter()
     manifest = bundle.manifest
     provider = choose_provider(runtime.providers, ort.get_available_providers())
     providers = [provider.value] + ([Provider.CPU.value] if provider is not Provider.CPU else [])
@@ -111,7 +115,7 @@ def open_second_reader(bundle: SecondReaderBundle, runtime: RuntimeSettings) -> 
         raise ModelError(f"{manifest.name} has inputs {sorted(inputs)}, outputs {sorted(outputs)}", model=manifest.name)
     reader = SecondReader(manifest, Provider(session.get_providers()[0]), session)
     reader.score(np.zeros(manifest.input.shape, dtype=np.float32))
-    return reader
+    return replace(reader, load_s=time.perf_counter() - began_s)
 
 
 def read_second(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,8 @@ class ModelSession:
     _shrink_arena: bool
     max_voxels: int = RuntimeSettings.max_voxels
     """Largest input of a network whose manifest sets no bound."""
+    load_s: float = 0.0
+    """What opening it took, its first run included."""
 
     def run(self, volume: FloatVolume) -> NetworkOutput:
         """One pass.
@@ -85,6 +88,7 @@ def open_session(bundle: Bundle, runtime: RuntimeSettings) -> ModelSession:
     Raises:
         ModelError: if onnxruntime cannot load it or the manifest's inputs and outputs are not the model's.
     """
+    began_s = time.perf_counter()
     manifest = bundle.manifest
     if not isinstance(manifest, Manifest):
         raise ModelError(f"{manifest.name} is a {manifest.kind} model", model=manifest.name)
@@ -93,7 +97,7 @@ def open_session(bundle: Bundle, runtime: RuntimeSettings) -> ModelSession:
     loaded = ModelSession(manifest, used, session, runtime.memory_arena, runtime.max_voxels)
     if runtime.warm_start:
         loaded.run(np.zeros((manifest.input.size_multiple,) * 3, dtype=np.float32))
-    return loaded
+    return replace(loaded, load_s=time.perf_counter() - began_s)
 
 
 def create_session(onnx: bytes, name: str, runtime: RuntimeSettings) -> tuple[ort.InferenceSession, Provider]:

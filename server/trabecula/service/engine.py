@@ -18,14 +18,20 @@ from trabecula.outputs.r4 import FhirOptions
 from trabecula.patient import PatientContext
 from trabecula.progress import ProgressListener
 from trabecula.report import Screening
-from trabecula.screening import load_engine, screen
+from trabecula.screening import Engine, load_engine, screen
 from trabecula.segmentation.settings import Provider, RuntimeSettings
 from trabecula.service.model_cards import read_model_cards
-from trabecula.work.runner import Perform, ScreenFunction, perform
+from trabecula.telemetry.events import ModelLoaded
+from trabecula.work.runner import LoadedPerform, Perform, ScreenFunction, perform
 
 
 def load_screen(settings: Settings) -> ScreenFunction:
-    """Load the models and bind them to :func:`trabecula.screening.screen`.
+    """Load the models and bind them to :func:`trabecula.screening.screen`; raises as :func:`load` does."""
+    return bind(settings, load(settings))
+
+
+def load(settings: Settings) -> Engine:
+    """Load the models and constants that the settings name.
 
     Raises:
         ModelError: if a bundle is missing, damaged or does not match its sha256.
@@ -33,7 +39,7 @@ def load_screen(settings: Settings) -> ScreenFunction:
     """
     site_profile(settings)  # a file that cannot be used stops the start, not the first study
     provider = Provider[settings.execution_provider.upper()]
-    engine = load_engine(
+    return load_engine(
         settings.models_dir,
         RuntimeSettings(
             threads=threads_per_worker(settings),
@@ -47,6 +53,10 @@ def load_screen(settings: Settings) -> ScreenFunction:
         profile=settings.level_profile,
         second_readers=[name.strip() for name in (settings.second_readers or "").split(",") if name.strip()],
     )
+
+
+def bind(settings: Settings, engine: Engine) -> ScreenFunction:
+    """:func:`trabecula.screening.screen` with this engine."""
 
     def bound(
         paths: Sequence[Path], patient: PatientContext, progress: ProgressListener, *, keep_anatomy: bool
@@ -75,7 +85,21 @@ def site_profile(settings: Settings) -> CalibrationProfile:
 def load_perform(settings: Settings) -> Perform:
     """What a worker does with a job; raises as :func:`load_screen` does."""
     dicom = (DicomOptions(), imaging_limits(settings)) if writes_dicom(settings) else None
-    return partial(perform, load_screen(settings), fhir_options(settings), dicom=dicom)
+    engine = load(settings)
+    run = partial(perform, bind(settings, engine), fhir_options(settings), dicom=dicom)
+    return LoadedPerform(run, models_loaded(engine))
+
+
+def models_loaded(engine: Engine) -> tuple[ModelLoaded, ...]:
+    """The models of an engine, and what opening each took."""
+    parts = engine.segmentation
+    networks = [each for each in (parts.coarse, parts.fine) if each is not None]
+    purpose = "loaded"
+    loaded = [(each.use(purpose), each.load_s) for each in networks]
+    loaded += [(each.use(purpose), each.load_s) for each in parts.full]
+    loaded += [(each.use, each.load_s) for each in engine.second_readers]
+    loaded.append((engine.calibration.use, engine.calibration.load_s))
+    return tuple(ModelLoaded(use.name, use.version, use.sha256, load_s) for use, load_s in loaded)
 
 
 def imaging_limits(settings: Settings) -> ImagingLimits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -32,6 +32,8 @@ class CallMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.started = Counter("grpc_server_started_total", "RPCs started.", _LABELS, registry=registry)
         self.handled = Counter("grpc_server_handled_total", "RPCs ended.", (*_LABELS, "grpc_code"), registry=registry)
+        self.received = Counter("grpc_server_msg_received_total", "Messages received.", _LABELS, registry=registry)
+        self.sent = Counter("grpc_server_msg_sent_total", "Messages sent.", _LABELS, registry=registry)
         self.handling = Histogram("grpc_server_handling_seconds", "Time to the end.", _LABELS, registry=registry)
 
 
@@ -73,6 +75,25 @@ class _Call:
             self._metrics.handling.labels(*self._labels).observe(time.perf_counter() - started)
 
 
+    def received(self, request: Any) -> Any:
+        """The request, counted; a stream of them is counted as it is read."""
+        counter = self._metrics.received.labels(*self._labels)
+        if not isinstance(request, AsyncIterable):
+            counter.inc()
+            return request
+
+        async def counted() -> AsyncIterator[Any]:
+            async for message in request:
+                counter.inc()
+                yield message
+
+        return counted()
+
+    def sent(self) -> None:
+        """A response went out."""
+        self._metrics.sent.labels(*self._labels).inc()
+
+
 class _Outcome:
     """Code of a call; cancelled unless it comes to an end."""
 
@@ -110,10 +131,11 @@ def _single(inner: Callable[..., Awaitable[Any]], call: _Call) -> Callable[..., 
     async def behaviour(request: Any, context: Context) -> Any:
         with call.observed() as outcome:
             try:
-                response = await inner(request, context)
+                response = await inner(call.received(request), context)
             except Exception as error:
                 await outcome.abort(context, error)
             outcome.code = grpc.StatusCode.OK
+            call.sent()
             return response
 
     return behaviour
@@ -123,8 +145,9 @@ def _streaming(inner: Callable[..., AsyncIterator[Any]], call: _Call) -> Callabl
     async def behaviour(request: Any, context: Context) -> AsyncIterator[Any]:
         with call.observed() as outcome:
             try:
-                async for response in inner(request, context):
+                async for response in inner(call.received(request), context):
                     yield response
+                    call.sent()
             except Exception as error:
                 await outcome.abort(context, error)
             outcome.code = grpc.StatusCode.OK

@@ -11,10 +11,10 @@ from threading import Lock
 from time import monotonic
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter
-
 from trabecula.config import Settings
 from trabecula.errors import TooManyRequests
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import Listener, RequestLimited
 
 BURST_S: Final = 10.0
 """A client that was quiet may ask at once for what it may ask for in so many seconds."""
@@ -73,13 +73,8 @@ class Places:
 class ClientLimits:
     """The limits of one process, at all of its doors."""
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry, now_s: Callable[[], float] = monotonic) -> None:
-        self._limited = Counter(
-            "trabecula_limited_total",
-            "Requests, calls and associations turned away because their client asks for too much.",
-            ("door",),
-            registry=registry,
-        )
+    def __init__(self, settings: Settings, tell: Listener = nobody, now_s: Callable[[], float] = monotonic) -> None:
+        self._tell = tell
         self._clients = {door: Rate(settings.client_requests_per_s, now_s) for door in ("grpc", "http", "dimse")}
         self._addresses = {door: Rate(settings.address_requests_per_s, now_s) for door in ("grpc", "http", "dimse")}
         self._calls = Places(settings.client_max_calls)
@@ -128,7 +123,7 @@ class ClientLimits:
         try:
             yield
         except TooManyRequests:
-            self._limited.labels(door).inc()
+            self._tell(RequestLimited(door))
             raise
 
 

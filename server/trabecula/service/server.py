@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics, start_
 from trabecula.config import Role, Settings, split_address
 from trabecula.errors import ConfigurationError
 from trabecula.record.audit import keep_calls
+from trabecula.service.access_events import also_tells
 from trabecula.service.admin import AdminServicer
 from trabecula.service.auth.callers import caller_check
 from trabecula.service.auth.tokens import TokenVerifier
@@ -72,7 +73,7 @@ class Server:
         self._watch = watch(settings, self.registry)
         self._tell = self._watch.tell
         self._calls = CallMetrics(self.registry)
-        self._limits = ClientLimits(settings, self.registry)
+        self._limits = ClientLimits(settings, self._tell)
         self._verifier: TokenVerifier | None = None
         self._open = AsyncExitStack()
         self._stopped = False
@@ -157,6 +158,7 @@ class Server:
 
     async def _start_work(self, runner: Runner) -> None:
         settings = self._settings
+        runner.tell = self._tell
         limits = WorkLimits(
             settings.workers, settings.screening_timeout_s, settings.heartbeat_s, settings.stalled_after_s
         )
@@ -187,7 +189,7 @@ class Server:
         """Who may call at an address, how much, and the record of it."""
         check = caller_check(self._settings, self._verifier, address)
         keep = keep_calls(self.database, self._settings.fhir_base_url.rstrip("/"))
-        return AccessInterceptor(check, self._limits, keep)
+        return AccessInterceptor(check, self._limits, also_tells(keep, self._tell))
 
     async def _start_http(self) -> None:
         archive = self._settings.dicomweb_archive is not None

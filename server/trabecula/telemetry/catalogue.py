@@ -143,8 +143,9 @@ SPECS: Final = (
     _one("trabecula_drift_last_evaluation_timestamp_seconds", _G, Teller.SHARED, "When drift was evaluated last; 0 for never."),  # noqa: E501
     _one("trabecula_uploads_total", _C, Teller.API, "Uploads ended.", outcome=("accepted", "repeated", "disconnected", *_REASONS)),  # noqa: E501
     _one("trabecula_upload_bytes_total", _C, Teller.API, "Bytes received."),
-    _one("trabecula_limited_requests_total", _C, Teller.API, "Requests turned away because a client asked for more than its share.", door=("grpc", "http", "dimse", OTHER)),  # noqa: E501
+    _one("trabecula_limited_total", _C, Teller.API, "Requests turned away because a client asked for more than its share.", door=("grpc", "http", "dimse", OTHER)),  # noqa: E501
     _one("trabecula_accesses_total", _C, Teller.API, "Accesses to what is known of patients; who and whose is in the AuditEvents.", interaction=("read", "vread", "history-instance", "search-type", "create", "update", "delete", "operation", OTHER), outcome=("0", "4", "8", OTHER), zero=False),  # noqa: E501
+    _one("trabecula_reviews_total", _C, Teller.API, "Decisions of people on results.", decision=("accept", "correct", "reject", OTHER)),  # noqa: E501
     _one("trabecula_cds_calls_total", _C, Teller.API, "Calls of CDS Hooks.", call=(*_CALLS, OTHER), outcome=("ok", "unforeseen", *_REASONS), zero=False),  # noqa: E501
     _one("trabecula_cds_answer_seconds", _H, Teller.API, "From call to answer of CDS Hooks.", call=(*_CALLS, OTHER), buckets=CALL_S, zero=False),  # noqa: E501
     _one("trabecula_cds_cards_total", _C, Teller.API, "Cards shown.", hook=(), kind=(), indicator=()),

@@ -190,6 +190,14 @@ class AccessMade:
     """R4 audit-event-outcome: ``0``, ``4`` or ``8``."""
 
 
+@dataclass(frozen=True)
+class ReviewMade:
+    """A person has decided on a result."""
+
+    decision: str
+    """``accept``, ``correct`` or ``reject``."""
+
+
 # Delivery
 
 
@@ -288,6 +296,7 @@ Event = (
     | UploadEnded
     | RequestLimited
     | AccessMade
+    | ReviewMade
     | DeliveryEnded
     | DestinationRests
     | DestinationAnswers

@@ -111,11 +111,15 @@ class MetricsListener:
 
     @_on.register
     def _(self, event: events.RequestLimited) -> None:
-        self._metrics.count("trabecula_limited_requests_total", door=event.door)
+        self._metrics.count("trabecula_limited_total", door=event.door)
 
     @_on.register
     def _(self, event: events.AccessMade) -> None:
         self._metrics.count("trabecula_accesses_total", interaction=event.interaction, outcome=event.outcome)
+
+    @_on.register
+    def _(self, event: events.ReviewMade) -> None:
+        self._metrics.count("trabecula_reviews_total", decision=event.decision)
 
     @_on.register
     def _(self, event: events.DeliveryEnded) -> None:

@@ -15,9 +15,10 @@ from typing import Final
 
 from trabecula.errors import TrabeculaError
 from trabecula.outcome import Stage
+from trabecula.telemetry.events import ModelLoaded
 from trabecula.work.heap import give_back, share_one_heap
 from trabecula.work.records import Job
-from trabecula.work.runner import Completion, Perform, outcome
+from trabecula.work.runner import Completion, Perform, models_of, outcome
 
 ORPHANED: Final = 3
 """Exit code of a child whose parent is gone."""
@@ -26,6 +27,8 @@ ORPHANED: Final = 3
 @dataclass(frozen=True)
 class Ready:
     """The models are loaded."""
+
+    models: tuple[ModelLoaded, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def serve_jobs(pipe: Connection, make_perform: Callable[[], Perform], mapped_byt
     except TrabeculaError as error:
         pipe.send(error)
         return
-    pipe.send(Ready())
+    pipe.send(Ready(models_of(perform)))
 
     def tell(stage: Stage, fraction: float) -> None:
         pipe.send(Progress(stage, fraction))

@@ -19,7 +19,9 @@ import psutil
 import structlog
 
 from trabecula.errors import OutOfMemory, TrabeculaError, WorkerCrashed
-from trabecula.work.child import FromChild, Progress, serve_jobs
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import Listener, ModelLoaded
+from trabecula.work.child import FromChild, Progress, Ready, serve_jobs
 from trabecula.work.records import Job
 from trabecula.work.runner import Completion, Control, Perform
 
@@ -48,6 +50,7 @@ class ProcessRunner:
         self._idle: queue.SimpleQueue[_Child | TrabeculaError] = queue.SimpleQueue()
         self._children: set[_Child] = set()
         self._closed = False
+        self.tell: Listener = nobody
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -66,12 +69,14 @@ class ProcessRunner:
         child = _Child(self._make_perform, self._memory_bytes)
         self._children.add(child)
         try:
-            child.wait_ready()
+            loaded = child.wait_ready()
         except TrabeculaError:
             self._children.discard(child)
             raise
         if self._closed:
             child.kill()
+        for each in loaded:
+            self.tell(each)
         self._idle.put(child)
 
     def _replace(self, child: _Child) -> None:
@@ -127,8 +132,13 @@ class _Child:
         self._bell, self._rope = context.Pipe(duplex=False)
         self.usable = False
 
-    def wait_ready(self) -> None:
-        """Raises ModelError if the child cannot load its models, WorkerCrashed if it dies or hangs."""
+    def wait_ready(self) -> tuple[ModelLoaded, ...]:
+        """What it has loaded.
+
+        Raises:
+            ModelError: if the child cannot load its models.
+            WorkerCrashed: if it dies or hangs.
+        """
         if not self._pipe.poll(START_S):
             self.kill()
             raise WorkerCrashed("the worker did not start")
@@ -136,6 +146,7 @@ class _Child:
         if isinstance(message, TrabeculaError):
             raise message
         self.usable = True
+        return message.models if isinstance(message, Ready) else ()
 
     def run(self, job: Job, control: Control) -> Completion:
         """Run one job. After Cancelled, a limit or a crash the child is not usable any more."""

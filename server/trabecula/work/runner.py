@@ -16,9 +16,11 @@ from trabecula.outcome import Stage
 from trabecula.patient import PatientContext
 from trabecula.progress import ProgressListener
 from trabecula.report import ReportStatus, Screening, ScreeningReport
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import Listener, ModelLoaded
+from trabecula.telemetry.faults import describe_fault
 from trabecula.work.disk import disk_full_is_overload
 from trabecula.work.documents import DicomSource, write_documents
-from trabecula.work.events import describe_fault
 from trabecula.work.records import DocumentKind, Job, ScreeningRecord
 
 if TYPE_CHECKING:
@@ -102,6 +104,22 @@ Perform = Callable[[Job, ProgressListener], Completion]
 """Does one job from start to end in a worker's thread or process; raises what the work raises."""
 
 
+@dataclass(frozen=True)
+class LoadedPerform:
+    """A :data:`Perform` that says what it has loaded."""
+
+    run: Perform
+    models: tuple[ModelLoaded, ...]
+
+    def __call__(self, job: Job, progress: ProgressListener) -> Completion:
+        return self.run(job, progress)
+
+
+def models_of(perform: Perform) -> tuple[ModelLoaded, ...]:
+    """What it has loaded, as far as it says so."""
+    return perform.models if isinstance(perform, LoadedPerform) else ()
+
+
 def perform(
     screen: ScreenFunction,
     fhir: FhirOptions,
@@ -137,6 +155,9 @@ def outcome(perform: Perform, job: Job, progress: ProgressListener) -> Completio
 class Runner(Protocol):
     """Runs jobs, as many at a time as it has workers."""
 
+    tell: Listener
+    """Told of each model that was loaded; set before :meth:`start`."""
+
     async def start(self) -> None:
         """Get ready; raises ModelError if the models cannot be loaded."""
 
@@ -157,9 +178,12 @@ class ThreadRunner:
         self._make_perform = make_perform
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="screening")
         self._perform: Perform | None = None
+        self.tell: Listener = nobody
 
     async def start(self) -> None:
         self._perform = await asyncio.get_running_loop().run_in_executor(self._pool, self._make_perform)
+        for each in models_of(self._perform):
+            self.tell(each)
 
     async def run(self, job: Job, control: Control) -> Completion:
         if self._perform is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -26,6 +27,8 @@ class NnunetSession:
     provider: Provider
     _session: ort.InferenceSession
     _shrink_arena: bool
+    load_s: float = 0.0
+    """What opening it took."""
 
     def predict(self, volume: CtVolume, on_fraction: Callable[[float], None]) -> NetworkLabels:
         """Label numbers of the network on the scan's grid (:func:`predict_labels`).
@@ -49,6 +52,7 @@ def open_nnunet(bundle: Bundle, runtime: RuntimeSettings) -> NnunetSession:
     Raises:
         ModelError: if it is not an imported network, or onnxruntime cannot load it.
     """
+    began_s = time.perf_counter()
     manifest = bundle.manifest
     if not isinstance(manifest, FullManifest):
         raise ModelError(f"{manifest.name} is a {manifest.kind} model", model=manifest.name)
@@ -57,7 +61,7 @@ def open_nnunet(bundle: Bundle, runtime: RuntimeSettings) -> NnunetSession:
     loaded = NnunetSession(manifest, provider, session, runtime.memory_arena)
     if runtime.warm_start and provider is not Provider.CPU:  # on CPU a patch takes long and prepares nothing
         _run(loaded, np.zeros(manifest.nnunet.input.patch, dtype=np.float32))
-    return loaded
+    return replace(loaded, load_s=time.perf_counter() - began_s)
 
 
 def _run(loaded: NnunetSession, tile: Floats) -> Floats:

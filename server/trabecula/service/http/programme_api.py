@@ -29,6 +29,7 @@ from trabecula.service.http.options import FHIR_PATH
 from trabecula.service.http.outcomes import FHIR_JSON, json_response, outcome
 from trabecula.service.http.pages.deps import Pages
 from trabecula.service.http.pages.results import ResultView, load
+from trabecula.telemetry.events import ReviewMade
 from trabecula.work.reading import check_id
 
 Json = dict[str, Any]
@@ -89,6 +90,7 @@ class ProgrammeApi:
             at = pages.site.clock()
             await sign(connection, screening_id, verdict, reviewer, view.machine, pages.constants, at, sinks)
             view = await load(connection, pages, screening_id)
+        pages.tell(ReviewMade(verdict.decision.value))
         await entry.note(resource_id=screening_id, patients=self._patients(view))
         return _answer(_result(view), status=201)
 

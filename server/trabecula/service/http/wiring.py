@@ -15,6 +15,7 @@ from trabecula.errors import Draining
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.outbound import guarded_client
 from trabecula.record.audit import keep_accesses
+from trabecula.service.access_events import tells_accesses
 from trabecula.service.admission import Admission
 from trabecula.service.auth.wiring import checks_tokens
 from trabecula.service.dimse.reception import Reception
@@ -69,7 +70,7 @@ async def http_service(settings: Settings, around: Surroundings) -> AsyncIterato
         listening = bound(settings.http_listen)
         stack.callback(listening.close)
         here = _here(settings, options, listening.getsockname()[1])
-        listeners = (keep_accesses(around.database, options.canonical_base),)
+        listeners = (keep_accesses(around.database, options.canonical_base), tells_accesses(around.tell))
         verifier = None if options.auth_off else checks_tokens(settings, outbound)
         door = Door(options, verifier, listeners)
         stow = await _stow(settings, around, door, stack) if settings.stow_in else ()
@@ -125,6 +126,7 @@ def _groups(
         follow_up(settings),
         listeners,
         public_base_url=here,
+        tell=around.tell,
     )
     return (
         *(hooks.routes() if hooks is not None else ()),

@@ -10,6 +10,8 @@ from trabecula.service.auth.local_users import Users
 from trabecula.service.auth.sessions import Sessions
 from trabecula.service.follow_up import FollowUp
 from trabecula.service.http.pages.throttle import Throttle
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import Listener
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 
@@ -29,4 +31,5 @@ class Pages:
     secure_cookies: bool = True
     """False only where the pages are served without TLS on loopback."""
     listeners: tuple[AccessListener, ...] = ()
+    tell: Listener = nobody
     """Told of every look at, and change of, what is known of patients."""

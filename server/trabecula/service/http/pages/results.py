@@ -27,6 +27,7 @@ from trabecula.service.follow_up import sign_off_sink
 from trabecula.service.http.pages.access import form_of, note_access, text_of
 from trabecula.service.http.pages.deps import Pages
 from trabecula.service.http.pages.render import NO_STORE, REPORT_POLICY, page
+from trabecula.telemetry.events import ReviewMade
 from trabecula.work.content import read_all
 from trabecula.work.reading import check_id, read_document
 from trabecula.work.records import DocumentKind
@@ -125,6 +126,7 @@ async def review_result(request: Request, pages: Pages, session: Session) -> Res
         reviewer = Reviewer(session.person.id, session.person.name)
         at = pages.site.clock()
         await sign(connection, screening_id, verdict, reviewer, view.machine, pages.constants, at, sinks)
+    pages.tell(ReviewMade(verdict.decision.value))
     await _note(request, pages, session, "U", view)
     return RedirectResponse(f"{request.scope.get('root_path', '')}/results/{screening_id}", 303)
 

@@ -13,6 +13,8 @@ from trabecula.service.auth.sessions import Sessions, session_key
 from trabecula.service.follow_up import FollowUp
 from trabecula.service.http.pages.deps import Pages
 from trabecula.service.http.pages.throttle import Throttle
+from trabecula.telemetry.dispatch import nobody
+from trabecula.telemetry.events import Listener
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 
@@ -26,6 +28,7 @@ def make_pages(
     listeners: Sequence[AccessListener],
     *,
     public_base_url: str,
+    tell: Listener = nobody,
 ) -> Pages:
     """The pages' surroundings; without a users file nobody can sign in.
 
@@ -42,4 +45,5 @@ def make_pages(
         site=site,
         secure_cookies=public_base_url.startswith("https://"),
         listeners=tuple(listeners),
+        tell=tell,
     )
