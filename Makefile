@@ -6,7 +6,7 @@ VALIDATORS := tests/validators
 CHART_TOOLS := tests/chart
 
 .DEFAULT_GOAL := help
-.PHONY: image container-proof help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks cohort delivery-faults lock guide chart proto clean faults sabotage load soak sbom audit
+.PHONY: image container-proof storage capacity help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks cohort delivery-faults lock guide chart proto clean faults sabotage load soak sbom audit
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,12 +58,15 @@ test-heavy: install-dev ## The proofs that take long: random kills of every part
 bench: install-dev ## Speed and memory against a peer architecture; density against known truth
 	$(BIN)/python tests/benchmarks/end_to_end.py --out docs/benchmarks
 	$(BIN)/python tests/benchmarks/phantoms.py --out docs/benchmarks
+	$(BIN)/python scripts/write_capacity_plan.py
 
 durable: install-dev ## A study through the durable service, stage by stage; one worker of many threads against many of one
 	$(BIN)/python tests/benchmarks/durable.py --out docs/benchmarks
+	$(BIN)/python scripts/write_capacity_plan.py
 
 bench-hooks: install-dev ## CDS Hooks: latency in an open loop with a full store
 	$(BIN)/python tests/benchmarks/hooks.py --out docs/benchmarks
+	$(BIN)/python scripts/write_capacity_plan.py
 
 delivery-faults: install-dev ## Kill the delivering process at random, and strike every request with random faults
 	$(BIN)/python -m pytest -m heavy tests/integration/delivery
@@ -76,9 +79,11 @@ sabotage: install-dev ## Break a copy of the program on purpose: do the fault te
 
 load: install-dev ## Open-loop load on the service: uploads, studies per hour, latency, overload; six minutes
 	PYTHONPATH=tests/faults $(BIN)/python tests/benchmarks/load.py --out docs/benchmarks
+	$(BIN)/python scripts/write_capacity_plan.py
 
 soak: install-dev ## An hour of steady load: memory, handles, threads
 	PYTHONPATH=tests/faults $(BIN)/python tests/benchmarks/soak.py --out docs/benchmarks
+	$(BIN)/python scripts/write_capacity_plan.py
 
 cohort: install-dev ## Simulate patients anew; every calibration method against their truth
 	$(BIN)/python tests/benchmarks/run_cohort.py --simulate --out docs/benchmarks
@@ -118,6 +123,14 @@ image: ## Build the image: make image PYTHON_IMAGE=python:3.11-slim-bookworm@sha
 
 container-proof: install-dev ## Build the image with debootstrap and buildah, use it with runc (root on Debian; ten minutes)
 	PYTHONPATH=tests/container $(BIN)/python tests/container/prove.py --out docs/benchmarks
+	$(BIN)/python scripts/write_capacity_plan.py
+
+storage: install-dev ## Bytes that a study leaves in database and content store
+	PYTHONPATH=tests/benchmarks $(BIN)/python tests/benchmarks/storage.py --out docs/benchmarks
+	$(BIN)/python scripts/write_capacity_plan.py
+
+capacity: install-dev ## Write the tables of docs/capacity.md anew
+	$(BIN)/python scripts/write_capacity_plan.py
 
 clean: ## Remove what was set up and made
 	rm -rf $(VENV) $(VALIDATORS)/node_modules $(CHART_TOOLS)/node_modules out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, fields
+import re
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
@@ -41,7 +42,8 @@ class Measured:
     study_s: Figure
     """Processing of one study by one worker, from start to commit."""
     study_slices: Figure
-    study_bytes: Figure
+    """Of that study."""
+    slice_bytes: Figure
     worker_cores: Figure
     child_gib: Figure
     service_gib: Figure
@@ -57,47 +59,40 @@ class Measured:
     queue_jobs_per_s: Figure
 
 
+def _given(value: float, what: str) -> float:
+    return field(default=value, metadata={"what": what})
+
+
 @dataclass(frozen=True)
 class Network:
     """Assumptions for a network of hospitals. Replace each by your own count."""
 
-    hospitals: float = 20
-    chest_cts_per_day: float = 60
-    """In one hospital, all days of the year counted alike."""
-    peak_hour_share: float = 0.12
-    """Of a day's studies, in the busiest hour."""
-    slices: float = 500
-    """Of 512 x 512 pixels of 16 bits."""
-    utilisation: float = 0.7
-    """Of the workers, in the busiest hour."""
-    spare_workers: float = 1
-    """That may be away without anybody noticing."""
-    pixel_retention_days: float = 7
-    chart_openings_per_day: float = 20_000
-    """In one hospital: CDS Hooks calls of all kinds."""
-    reads_per_study: float = 10
-    """Accesses to one result over its life, each of which makes an AuditEvent."""
-    years: float = 5
-    """That results are kept in the plan."""
+    hospitals: float = _given(20, "in the network")
+    chest_cts_per_day: float = _given(60, "chest CTs of one hospital, all days of the year alike")
+    peak_hour_share: float = _given(0.12, "of a day's studies and calls, in the busiest hour")
+    slices: float = _given(500, "of 512 x 512 pixels of 16 bits, in one study")
+    utilisation: float = _given(0.7, "of the workers in that hour")
+    spare_workers: float = _given(1, "that may be away without anybody noticing")
+    pixel_retention_days: float = _given(7, "`TRABECULA_PIXEL_RETENTION_S`")
+    chart_openings_per_day: float = _given(20_000, "calls of CDS Hooks from one hospital")
+    reads_per_study: float = _given(10, "accesses to one result over its life, an AuditEvent each")
+    years: float = _given(5, "that results are kept")
 
 
 @dataclass(frozen=True)
 class Archive:
     """Assumptions for an archive that is read once."""
 
-    studies: float = 10_000_000
-    slices: float = 500
-    workers: float = 64
-    utilisation: float = 0.9
-    network_gbit_s: float = 10.0
-    """Between PACS and workers, and the PACS' own limit."""
-    compressed_share: float = 0.5
-    """Size of what the PACS sends, against plain pixels."""
-    pixel_retention_hours: float = 6
-    core_hour_price: float = 0.05
-    tib_month_price: float = 20.0
-    disk_mib_s: float = 200.0
-    """At which the database is dumped and restored."""
+    studies: float = _given(10_000_000, "in the archive")
+    slices: float = _given(500, "of 512 x 512 pixels of 16 bits, in one study")
+    workers: float = _given(64, "of as many cores as measured, each")
+    utilisation: float = _given(0.9, "of the workers: there is always a next study")
+    network_gbit_s: float = _given(10.0, "between PACS and workers, or the PACS' own limit")
+    compressed_share: float = _given(0.5, "size of what the PACS sends, against plain pixels")
+    pixel_retention_hours: float = _given(6, "`TRABECULA_PIXEL_RETENTION_S`, and the next collection")
+    core_hour_price: float = _given(0.05, "in your money")
+    tib_month_price: float = _given(20.0, "of storage, in your money")
+    disk_mib_s: float = _given(200.0, "at which a database is dumped and restored")
 
 
 def measured(benchmarks: Path) -> Measured:
@@ -116,10 +111,12 @@ def measured(benchmarks: Path) -> Measured:
     database = storage["database"]
     tables, rows = database["bytes_per_study_by_table"], database["rows_per_study"]
     audit = tables.get("audit_event", 0) / rows["audit_event"] if rows["audit_event"] else 0
+    slices = storage["content"]["instances"]
+    slice_bytes = round(storage["content"]["instance_bytes"] / slices)
     return Measured(
         study_s=Figure(round(work_s, 2), "s", "durable.json: stages `work` and `keep`, summed"),
-        study_slices=Figure(storage["content"]["instances"], "slices", "storage.json: the study measured"),
-        study_bytes=Figure(storage["content"]["instance_bytes"], "bytes", "storage.json: its files"),
+        study_slices=Figure(float(re.findall(r"x (\d+) phantom", durable["study"])[0]), "slices", "durable.json"),
+        slice_bytes=Figure(slice_bytes, "bytes", f"storage.json: {slices} files of 512 x 512"),
         worker_cores=Figure(durable["cores"], "cores", "durable.json"),
         child_gib=Figure(round(durable["profile"]["peak_gib"]["worker's child"], 2), "GiB", "durable.json: peak"),
         service_gib=Figure(round(durable["profile"]["peak_gib"]["service"], 2), "GiB", "durable.json: peak"),
@@ -144,7 +141,7 @@ def seconds_per_study(figures: Measured, slices: float) -> float:
 
 
 def bytes_per_study(figures: Measured, slices: float) -> float:
-    return figures.study_bytes.value * slices / figures.study_slices.value
+    return figures.slice_bytes.value * slices
 
 
 def waiting_probability(workers: int, offered: float) -> float:
@@ -176,7 +173,7 @@ def network_plan(figures: Measured, given: Network) -> tuple[Line, ...]:
     results = kept * given.years
     cores = figures.worker_cores.value
     gib = figures.child_gib.value + figures.service_gib.value
-    measured_slices, measured_mib = figures.study_slices.value, figures.study_bytes.value / MIB
+    measured_slices, slice_kib = figures.study_slices.value, figures.slice_bytes.value / KIB
     mib = study_bytes / MIB
     calls = given.hospitals * given.chart_openings_per_day
     hooks = calls * given.peak_hour_share / HOUR_S
@@ -199,7 +196,7 @@ def network_plan(figures: Measured, given: Network) -> tuple[Line, ...]:
         ("workers with spare", f"{needed} + {given.spare_workers:g}", workers, "workers"),
         ("their cores", f"{workers:g} x {cores:g}", workers * cores, "cores"),
         ("their memory at the measured peaks", f"{workers:g} x {gib:.2f} GiB", workers * gib, "GiB"),
-        ("one study's files", f"{measured_mib:.0f} MiB x {given.slices:g} / {measured_slices:g}", mib, "MiB"),
+        ("one study's files", f"{slice_kib:.0f} KiB x {given.slices:g}", mib, "MiB"),
         (
             "coming in, busiest hour",
             f"{peak_hour:g} x {mib:.0f} MiB x 8 / 3600 s",
@@ -211,6 +208,12 @@ def network_plan(figures: Measured, given: Network) -> tuple[Line, ...]:
             f"{per_day:g} x {given.pixel_retention_days:g} days x {mib:.0f} MiB",
             per_day * given.pixel_retention_days * study_bytes / TIB,
             "TiB",
+        ),
+        (
+            "database rows that go with them",
+            f"{per_day:g} x {given.pixel_retention_days:g} x {figures.instance_rows_bytes.value / KIB:.0f} KiB",
+            per_day * given.pixel_retention_days * figures.instance_rows_bytes.value / GIB,
+            "GiB",
         ),
         ("documents a year", f"{kept:g} x {documents / MIB:.2f} MiB", kept * documents / GIB, "GiB"),
         ("DICOM objects a year", f"{kept:g} x {objects / MIB:.1f} MiB", kept * objects / TIB, "TiB"),

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def number(value: float) -> str:
     return f"{float(f'{value:.3g}'):g}"
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
@@ -58,12 +58,35 @@ def measured_table(figures: Measured) -> str:
         figure = getattr(figures, each.name)
         shown = f"{number(figure.value / MIB)} MiB" if figure.unit == "bytes" and figure.value > MIB else ""
         shown = shown or (f"{number(figure.value / 1024)} KiB" if figure.unit == "bytes" else "")
-        rows.append((each.name, shown or f"{number(figure.value)} {figure.unit}", figure.source))
+        rows.append((WHAT[each.name], shown or f"{number(figure.value)} {figure.unit}", figure.source))
     return table(("figure", "value", "from"), rows)
 
 
+WHAT = {
+    "study_s": "one study on one worker, from start to commit",
+    "study_slices": "slices of that study",
+    "slice_bytes": "one slice's file",
+    "worker_cores": "cores of that worker",
+    "child_gib": "peak memory of a worker's child",
+    "service_gib": "peak memory of the service beside it",
+    "documents_bytes": "documents of one result",
+    "dicom_objects_bytes": "its DICOM objects",
+    "database_bytes": "its rows",
+    "instance_rows_bytes": "rows that go with the images",
+    "audit_event_bytes": "one access to it",
+    "hook_cpu_s": "processor time of one CDS Hooks call",
+    "hook_results": "fullest store measured",
+    "queue_jobs_per_s": "the queue, work that does nothing",
+}
+"""Names of the measured figures."""
+
+
 def assumptions_table(given: Network | Archive) -> str:
-    return table(("assumption", "value"), [(name, number(value)) for name, value in asdict(given).items()])
+    rows = [
+        (f"`--{each.name.replace('_', '-')}`", number(getattr(given, each.name)), each.metadata["what"])
+        for each in fields(given)
+    ]
+    return table(("assumption", "value", "what"), rows)
 
 
 def sizing_table() -> str:
@@ -104,7 +127,9 @@ def sizing_table() -> str:
         )
     soak = _read("soak")
     if soak:
-        medians = {name: each["rss_mib"]["median"] for name, each in soak["verdict"].items()}
+        medians = {
+            name: e["rss_mib"]["median"] for name, e in soak["verdict"].items() if "median" in e.get("rss_mib", {})
+        }
         rows += [
             (f"{name}, resident, steady", f"{number(value)} MiB", f"{soak['minutes']:g} minutes of load", "soak")
             for name, value in sorted(medians.items())
@@ -180,10 +205,11 @@ def page(text: str) -> str:
         "archive": lines_table(archive_plan(figures, Archive())),
     }
     for name, made in parts.items():
-        pattern = rf"(<!-- made: {name} -->\n).*?(<!-- end -->)"
-        text, found = re.subn(pattern, lambda match, made=made: f"{match[1]}{made}\n{match[2]}", text, flags=re.DOTALL)
-        if found != 1:
+        begin, end = f"<!-- made: {name} -->\n", "<!-- end -->"
+        before, found, rest = text.partition(begin)
+        if not found or end not in rest:
             raise SystemExit(f"docs/capacity.md has no place for: {name}")
+        text = f"{before}{begin}{made}\n{end}{rest.partition(end)[2]}"
     return text
 
 
