@@ -1,0 +1,47 @@
+"""A worker's child at rest holds what it needs, not the largest study it has seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from fake_screens import make_light_perform
+from live_service import make_study
+from scattering import KEPT_EVERY, PIECE_BYTES, PIECES, make_scattering_perform
+
+from trabecula.patient import PatientContext
+from trabecula.work.process_runner import _Child
+from trabecula.work.records import Job
+from trabecula.work.runner import Control, Perform
+
+MIB = 1 << 20
+
+
+def resting_mib(make_perform: Callable[[], Perform], folder: Path, studies: int) -> float:
+    """Resident memory of a new child after so many studies."""
+    child = _Child(make_perform, None)
+    try:
+        child.wait_ready()
+        files = tuple(make_study(folder / "study", b"report"))
+        for number in range(studies):
+            results = folder / str(number)
+            results.mkdir()
+            job = Job(str(number), files, results, PatientContext(), want_masks=False)
+            child.run(job, Control(60.0, lambda _stage, _fraction: None))
+        time.sleep(0.3)  # it gives back after its answer
+        assert child._process.pid is not None
+        return psutil.Process(child._process.pid).memory_info().rss / MIB
+    finally:
+        child.kill()
+
+
+def test_a_child_gives_back_what_a_study_took(tmp_path: Path) -> None:
+    quiet, scattering = tmp_path / "quiet", tmp_path / "scattering"
+    quiet.mkdir()
+    scattering.mkdir()
+    before_mib = resting_mib(make_light_perform, quiet, studies=1)
+    after_mib = resting_mib(make_scattering_perform, scattering, studies=3)
+    taken_mib, kept_mib = PIECES * PIECE_BYTES / MIB, PIECES / KEPT_EVERY * PIECE_BYTES / MIB
+    assert after_mib - before_mib < kept_mib + 0.2 * taken_mib
