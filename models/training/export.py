@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from models.training import network
 from models.training.render import COARSE_MM, FINE_MM
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from trabecula.onnx_runtime import ort
 
 SPACING_MM = {"coarse": COARSE_MM, "fine": FINE_MM}
 MULTIPLE = {"coarse": 16, "fine": 8}

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from peer import PATCH, build_peer, peer_patches
+
+from trabecula.onnx_runtime import ort as onnxruntime
 
 TARGET_S = 10.0
 TARGET_PEAK_GIB = 2.0

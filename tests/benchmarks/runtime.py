@@ -35,7 +35,7 @@ REFERENCE = {
 
 def measure(model: Path, inputs: Path, provider: str, repeats: int, threads: int) -> dict[str, Any]:
     """Time and memory of one model in this process; labels go to ``<inputs>.<provider>.npy``."""
-    import onnxruntime as ort
+    from trabecula.onnx_runtime import ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

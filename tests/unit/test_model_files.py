@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
@@ -21,6 +24,7 @@ from trabecula.calibration.comparator import load_mass_attenuation
 from trabecula.calibration.model import load_calibration
 from trabecula.cli.app import app
 from trabecula.errors import ModelChecksumMismatch, ModelError
+from trabecula.onnx_runtime import ort
 from trabecula.second_reader.manifest import load_bundle as load_second_reader
 from trabecula.segmentation.bundle import load_bundle
 from trabecula.segmentation.session import create_session, open_session
@@ -218,3 +222,24 @@ def test_models_verify_names_the_hostile_one(repository: Path, tmp_path: Path, a
     done = CliRunner().invoke(app, ["models", "verify", "--models-dir", str(tmp_path)])
     assert done.exit_code == 1
     assert "calibration-phantomless-v1" in done.stderr
+
+
+def test_the_runtime_reports_to_nobody(tmp_path: Path, repository: Path) -> None:
+    """onnxruntime's telemetry keeps a session in the temporary folder and a database in the user's cache."""
+    for name in ("tmp", "home"):
+        (tmp_path / name).mkdir()
+    places = {"TMPDIR": str(tmp_path / "tmp"), "HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
+    program = (
+        "from pathlib import Path; from trabecula.segmentation.bundle import load_bundle;"
+        "from trabecula.segmentation.session import open_session; from trabecula.segmentation.settings import *;"
+        f"open_session(load_bundle(Path({str(repository / 'models' / 'fine-v1')!r})), RuntimeSettings())"
+    )
+    subprocess.run([sys.executable, "-c", program], env=places, check=True, capture_output=True)
+    assert [path for name in ("tmp", "home") for path in (tmp_path / name).rglob("*")] == []
+
+
+def test_the_runtime_is_imported_in_one_place(repository: Path) -> None:
+    folders = ("server", "models/training", "tests/benchmarks")
+    files = [path for folder in folders for path in (repository / folder).rglob("*.py")]
+    pattern = re.compile(r"^\s*(import onnxruntime\b(?!\.)|from onnxruntime import)", re.MULTILINE)
+    assert {path.name for path in files if pattern.search(path.read_text(encoding="utf-8"))} == {"onnx_runtime.py"}

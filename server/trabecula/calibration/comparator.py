@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnxruntime as ort
 
 from trabecula.anatomy import ModelUse
 from trabecula.calibration.calibration import ReferenceTissue
 from trabecula.calibration.model_bundle import find_bundles, open_graph
 from trabecula.errors import ModelError
 from trabecula.model_files import read_onnx
+from trabecula.onnx_runtime import ort
 from trabecula.segmentation.settings import RuntimeSettings
 
 _KIND: Final = "calibration-comparator"

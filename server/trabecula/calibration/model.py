@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from trabecula.anatomy import ModelUse
 from trabecula.calibration.calibration import ReferenceTissue
@@ -23,6 +22,7 @@ from trabecula.calibration.comparator import MassAttenuationModel, load_mass_att
 from trabecula.calibration.model_bundle import find_bundles, open_graph
 from trabecula.errors import ModelError
 from trabecula.model_files import read_onnx
+from trabecula.onnx_runtime import ort
 from trabecula.segmentation.settings import RuntimeSettings
 
 DoubleArray = npt.NDArray[np.float64]

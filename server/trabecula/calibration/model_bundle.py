@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-import onnxruntime as ort
-
 from trabecula.errors import ModelError
+from trabecula.onnx_runtime import ort
 from trabecula.segmentation.settings import RuntimeSettings
 from trabecula.texts import parse_json
 

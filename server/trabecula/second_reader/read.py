@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnxruntime as ort
 
 from trabecula.anatomy import Anatomy, ModelUse, VertebraInstance
 from trabecula.assessment.assessment import Assessment, Category
@@ -17,6 +16,7 @@ from trabecula.calibration.calibration import Calibration
 from trabecula.calibration.density_result import VertebraResult
 from trabecula.errors import ModelError
 from trabecula.imaging.study import Acquisition, CtVolume
+from trabecula.onnx_runtime import ort
 from trabecula.outcome import Notice, Severity, Stage
 from trabecula.second_reader.crop import Box, crop_around
 from trabecula.second_reader.manifest import SecondReaderBundle, SecondReaderManifest, load_bundle

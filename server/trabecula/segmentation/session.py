@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from trabecula.anatomy import ModelUse
 from trabecula.errors import ModelError
+from trabecula.onnx_runtime import ort
 from trabecula.segmentation.bundle import Bundle, Manifest
 from trabecula.segmentation.settings import Provider, RuntimeSettings
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import onnxruntime as ort
 
 from trabecula.anatomy import ModelUse
 from trabecula.errors import ModelError
 from trabecula.imaging.study import CtVolume
+from trabecula.onnx_runtime import ort
 from trabecula.segmentation.bundle import Bundle, FullManifest
 from trabecula.segmentation.nnunet.predict import Floats, NetworkLabels, predict_labels
 from trabecula.segmentation.session import check_names, create_session
