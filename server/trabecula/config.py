@@ -245,6 +245,9 @@ class Settings:
     ``ehr.example.org:8443`` or ``*.example.org``. Empty: none."""
     outbound_networks: str = ""
     """Private or loopback networks (CIDR, commas between) that listed hosts may lie in; public addresses always may."""
+    outbound_ca_file: Path | None = None
+    """Authorities (PEM) that issuers of tokens, EHRs read for CDS Hooks and the OpenID provider may have certificates
+    of, besides the public ones."""
     oidc_issuer: str | None = None
     """OpenID provider (``iss``) that people at the pages sign in with; None: with a password of ``users_file`` only."""
     oidc_client_id: str | None = None

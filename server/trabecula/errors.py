@@ -364,6 +364,20 @@ class ClientNotTrusted(Unauthenticated):
     remedy = "The operator lists each EHR with its issuer and keys; docs/cds-hooks.md says what a token must hold."
 
 
+class SignInFailed(Unauthenticated):
+    """Signing in did not work."""
+
+    code = "sign-in-failed"
+    remedy = "Begin again from the sign-in page; if it does not help, ask the site's administrators."
+
+
+class SignInUnavailable(TrabeculaError):
+    """Nobody can sign in through the site's provider now."""
+
+    code = "sign-in-unavailable"
+    remedy = "Try again; the operators look at TRABECULA_OIDC_ISSUER and TRABECULA_OUTBOUND_HOSTS."
+
+
 class Forbidden(TrabeculaError):
     """The access token does not allow this."""
 

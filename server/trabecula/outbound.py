@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -183,6 +184,22 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         return checked[0]
 
 
+def trust(authorities: Path | None) -> ssl.SSLContext | bool:
+    """Whom to trust: the public authorities, and besides them those of a file (PEM).
+
+    Raises:
+        ConfigurationError: if the file cannot be used.
+    """
+    if authorities is None:
+        return True
+    context = httpx.create_ssl_context(trust_env=False)
+    try:
+        context.load_verify_locations(authorities)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(setting="TRABECULA_OUTBOUND_CA_FILE", must_be="readable PEM") from error
+    return context
+
+
 def guarded_client(
     policy: OutboundPolicy, *, timeout_s: float = 10.0, verify: ssl.SSLContext | bool = True, find: Resolve = resolve
 ) -> httpx.AsyncClient:
@@ -200,9 +217,26 @@ async def get_limited(
         OutboundRefused: if the body is longer, or the policy forbids the address.
     """
     async with client.stream("GET", url, headers=list(headers)) as response:
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > max_bytes:
-                raise OutboundRefused(why="answer too long", at_most_bytes=max_bytes)
-    return response, bytes(body)
+        return response, await _limited(response, max_bytes)
+
+
+async def send_form(
+    client: httpx.AsyncClient,
+    url: str,
+    form: Mapping[str, str],
+    *,
+    max_bytes: int,
+    headers: Iterable[tuple[str, str]] = (),
+) -> tuple[httpx.Response, bytes]:
+    """POST of a form with a bound on the answer's body; raises as :func:`get_limited`."""
+    async with client.stream("POST", url, data=dict(form), headers=list(headers)) as response:
+        return response, await _limited(response, max_bytes)
+
+
+async def _limited(response: httpx.Response, max_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > max_bytes:
+            raise OutboundRefused(why="answer too long", at_most_bytes=max_bytes)
+    return bytes(body)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -29,11 +30,13 @@ from trabecula.programme.tasks import DEFAULT_POLICY
 from trabecula.record.audit import Access
 from trabecula.report import ScreeningReport
 from trabecula.service.auth.local_users import LocalUser, Person, Role, hash_password
+from trabecula.service.auth.oidc import OpenIdProvider
 from trabecula.service.auth.sessions import Sessions
 from trabecula.service.follow_up import FollowUp, result_sink
 from trabecula.service.http.outcomes import on_error
 from trabecula.service.http.pages import Pages, routes
 from trabecula.service.http.pages.throttle import Throttle
+from trabecula.service.http.serving import bound
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.records import DocumentKind, Job, ScreeningRecord, Submission
@@ -96,9 +99,17 @@ class Site:
 
 @asynccontextmanager
 async def pages_site(
-    database: Database, content: ContentStore, more: Callable[[Site], list[BaseRoute]] = lambda _: []
+    database: Database,
+    content: ContentStore,
+    more: Callable[[Site], list[BaseRoute]] = lambda _: [],
+    *,
+    provider: OpenIdProvider | None = None,
+    clock_s: Callable[[], float] = NOW.timestamp,
+    listening: socket.socket | None = None,
 ) -> AsyncIterator[Site]:
     """Serve on a free port until left; ``more`` adds routes."""
+    listening = listening or bound("127.0.0.1:0")
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     accesses: list[Access] = []
 
     async def note(access: Access) -> None:
@@ -110,22 +121,23 @@ async def pages_site(
         content=content,
         constants=load_constants(),
         users=users(),
-        sessions=Sessions(b"k" * 32, 3600.0, NOW.timestamp),
+        sessions=Sessions(b"k" * 32, 3600.0, clock_s),
         throttle=Throttle(NOW.timestamp, most=3),
         site=site,
         secure_cookies=False,
         listeners=(note,),
+        base_url=url,
+        provider=provider,
     )
     handlers = {TrabeculaError: on_error, HTTPException: on_error}
-    running = Site("", pages, accesses)
+    running = Site(url, pages, accesses)
     app = Starlette(routes=[*more(running), *routes(pages)], exception_handlers=handlers)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
-    serving = asyncio.create_task(server.serve())
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started:
         await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield replace(running, url=f"http://127.0.0.1:{port}")
+        yield running
     finally:
         server.should_exit = True
         await serving

@@ -51,6 +51,12 @@ async def use_token(connection: AsyncConnection, digest: bytes, expires_at: date
     return made.first() is not None
 
 
+async def is_used(connection: AsyncConnection, digest: bytes) -> bool:
+    """Whether the token was used before."""
+    found = await connection.execute(select(hook_token.c.digest).where(hook_token.c.digest == digest))
+    return found.first() is not None
+
+
 async def keep_cards(
     connection: AsyncConnection, cards: Sequence[Card], service_id: str, client: str, at: datetime
 ) -> None:

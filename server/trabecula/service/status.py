@@ -33,6 +33,7 @@ STATUS: Final[dict[type[errors.TrabeculaError], grpc.StatusCode]] = {
     errors.ContentUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.ContentMissing: grpc.StatusCode.DATA_LOSS,
     errors.ContentDamaged: grpc.StatusCode.DATA_LOSS,
+    errors.SignInUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.ArchiveUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.ArchiveRefused: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Cancelled: grpc.StatusCode.CANCELLED,

@@ -100,7 +100,7 @@ class TokenVerifier:
         Raises:
             Unauthenticated: if it is not signed by an accepted issuer, not for us, or not in force.
         """
-        header, unchecked = _opened(token)
+        header, unchecked = opened(token)
         algorithm = header.get("alg")
         if algorithm not in ALGORITHMS or "crit" in header or str(header.get("typ", "JWT")).lower() not in _TYPES:
             raise Unauthenticated(why="header")
@@ -168,8 +168,12 @@ class TokenVerifier:
         return tuple(dict.fromkeys(names))
 
 
-def _opened(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims as the token states them, not yet believed."""
+def opened(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims as a token states them, not yet believed.
+
+    Raises:
+        Unauthenticated: if it is not a signed token (JWS, compact).
+    """
     parts = token.split(".")
     if len(token) > MAX_CHARACTERS or len(parts) != 3:
         raise Unauthenticated(why="not a signed token")

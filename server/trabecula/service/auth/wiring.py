@@ -9,7 +9,7 @@ import httpx
 
 from trabecula.config import PREFIX, Settings, listed
 from trabecula.errors import ConfigurationError
-from trabecula.outbound import guarded_client, parse_policy
+from trabecula.outbound import guarded_client, parse_policy, trust
 from trabecula.service.auth.jwks import KeySource
 from trabecula.service.auth.tokens import TokenRules, TokenVerifier
 
@@ -25,7 +25,7 @@ async def token_verifier(settings: Settings) -> AsyncIterator[TokenVerifier | No
         yield None
         return
     policy = parse_policy(settings.outbound_hosts, settings.outbound_networks)
-    async with guarded_client(policy) as outbound:
+    async with guarded_client(policy, verify=trust(settings.outbound_ca_file)) as outbound:
         yield checks_tokens(settings, outbound)
 
 

@@ -44,6 +44,7 @@ STATUS: Final[dict[type[errors.TrabeculaError], tuple[int, str]]] = {
     errors.Overloaded: (503, "throttled"),
     errors.Draining: (503, "transient"),
     errors.DatabaseUnavailable: (503, "transient"),
+    errors.SignInUnavailable: (503, "transient"),
     errors.ArchiveUnavailable: (503, "transient"),
     errors.ArchiveRefused: (502, "security"),
 }

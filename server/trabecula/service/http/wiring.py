@@ -13,7 +13,7 @@ from trabecula.clinical import load_constants
 from trabecula.config import Settings, split_address
 from trabecula.errors import Draining
 from trabecula.imaging.limits import ImagingLimits
-from trabecula.outbound import guarded_client
+from trabecula.outbound import guarded_client, trust
 from trabecula.record.audit import keep_accesses
 from trabecula.service.access_events import tells_accesses
 from trabecula.service.admission import Admission
@@ -26,7 +26,7 @@ from trabecula.service.http.cds import cds_hooks
 from trabecula.service.http.facade.screen_bone import CheckRoom
 from trabecula.service.http.options import HttpOptions, http_options, server_tls
 from trabecula.service.http.pages import routes as page_routes
-from trabecula.service.http.pages.wiring import make_pages
+from trabecula.service.http.pages.wiring import has_pages, make_pages
 from trabecula.service.http.programme_api import ProgrammeApi
 from trabecula.service.http.serving import HttpServer, bound
 from trabecula.service.http.stow import STOW_PATH, Stow
@@ -66,7 +66,9 @@ async def http_service(settings: Settings, around: Surroundings) -> AsyncIterato
         return
     options, tls = http_options(settings), server_tls(settings)
     async with AsyncExitStack() as stack:
-        outbound = await stack.enter_async_context(guarded_client(options.outbound))
+        outbound = await stack.enter_async_context(
+            guarded_client(options.outbound, verify=trust(settings.outbound_ca_file))
+        )
         listening = bound(settings.http_listen)
         stack.callback(listening.close)
         here = _here(settings, options, listening.getsockname()[1])
@@ -127,11 +129,12 @@ def _groups(
         listeners,
         public_base_url=here,
         tell=around.tell,
+        outbound=outbound,
     )
     return (
         *(hooks.routes() if hooks is not None else ()),
         *ProgrammeApi(pages, door).routes(),
-        *(page_routes(pages) if settings.users_file is not None else ()),
+        *(page_routes(pages) if has_pages(settings) else ()),
     )
 
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from trabecula.errors import FormExpired, RequestTooLarge, RoleMissing, TrabeculaError
+from trabecula.hooks.store import is_used
 from trabecula.programme.tasks import PatientKey
 from trabecula.record.audit import Access
 from trabecula.service.auth.local_users import Role
@@ -39,12 +40,22 @@ def session_of(request: Request, pages: Pages) -> Session | None:
     return pages.sessions.read(cookie) if cookie else None
 
 
+async def live_session(request: Request, pages: Pages) -> Session | None:
+    """The session of the request, unless its person has signed out."""
+    session = session_of(request, pages)
+    if session is None:
+        return None
+    async with pages.database.transaction() as connection:
+        return None if await is_used(connection, session.digest) else session
+
+
 def guarded(pages: Pages, view: View, *roles: Role) -> Endpoint:
     """The view for people with one of the roles; others are asked to sign in, or told that they may not."""
 
     async def endpoint(request: Request) -> Response:
-        session = session_of(request, pages)
+        session: Session | None = None
         try:
+            session = await live_session(request, pages)
             return await _seen(request, session)
         except TrabeculaError as error:
             return error_page(request, session, error)
@@ -76,7 +87,14 @@ async def form_of(request: Request, session: Session) -> FormData:
 
 
 async def plain_form(request: Request) -> FormData:
-    """A small form without files. Raises RequestTooLarge."""
+    """A small form without files, from a page of ours as far as the browser tells.
+
+    Raises:
+        RequestTooLarge: for one that is too large.
+        FormExpired: for one that another site sent.
+    """
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise FormExpired
     length = request.headers.get("content-length", "")
     if not length.isdecimal() or int(length) > MAX_FORM_BYTES:
         raise RequestTooLarge(form_bytes_at_most=MAX_FORM_BYTES)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from trabecula.clinical import ClinicalConstants
 from trabecula.record.audit import AccessListener
 from trabecula.service.auth.local_users import Users
+from trabecula.service.auth.oidc import OpenIdProvider
 from trabecula.service.auth.sessions import Sessions
 from trabecula.service.follow_up import FollowUp
 from trabecula.service.http.pages.throttle import Throttle
@@ -30,6 +31,10 @@ class Pages:
     """What follows a decision or a step, in its transaction; its clock is the pages' too."""
     secure_cookies: bool = True
     """False only where the pages are served without TLS on loopback."""
+    base_url: str = ""
+    """Address of the HTTP service as browsers know it, without a slash at the end."""
+    provider: OpenIdProvider | None = None
+    """Where people sign in, beside those of ``users``."""
     listeners: tuple[AccessListener, ...] = ()
     tell: Listener = nobody
     """Told of every look at, and change of, what is known of patients."""
