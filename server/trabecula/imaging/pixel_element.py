@@ -11,9 +11,12 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from trabecula.errors import CorruptInstance, ImplausibleSize, NoPixelData
 from trabecula.imaging.instance import Instance
+from trabecula.imaging.streams import bounded
 
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _UNDEFINED_LENGTH = 0xFFFFFFFF
+_MOST_READS = 1_000_000
+"""Of the fragments of one instance."""
 
 
 def check_pixel_element(instance: Instance, file: BinaryIO) -> None:
@@ -46,7 +49,7 @@ def stored_frames(instance: Instance, file: BinaryIO) -> Iterator[bytes]:
     file.seek(instance.pixel_offset)
     length, _ = _element_length(instance, file)
     if length == _UNDEFINED_LENGTH:
-        yield from generate_frames(file, number_of_frames=len(instance.frames))
+        yield from generate_frames(bounded(file, _MOST_READS), number_of_frames=len(instance.frames))
         return
     for _ in instance.frames:
         yield file.read(instance.pixels.frame_bytes)

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 from trabecula.errors import CorruptInstance, ImplausibleSize, LimitExceeded
 
 _CHUNK_BYTES = 64 * 1024
+_PIECE_BYTES = 4 << 20
 
 
 class Inflating(io.RawIOBase):
@@ -90,7 +91,15 @@ class _Bounded:
         self._left -= 1
         if self._left < 0:
             raise LimitExceeded(limit="max_header_elements", value=self._most)
-        return self._read(size)
+        return self._read(size) if size <= _PIECE_BYTES else self._in_pieces(size)
+
+    def _in_pieces(self, size: int) -> bytes:
+        """A file would set aside all that is asked for, though it be gigabytes that are not there."""
+        pieces: list[bytes] = []
+        while size > 0 and (piece := self._read(min(size, _PIECE_BYTES))):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
 
 
 def bounded(file: BinaryIO, most_reads: int) -> BinaryIO:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from trabecula.errors import TrabeculaError, Unforeseen
 from trabecula.service.status import rich_status, status_code
+from trabecula.service.undecodable import answering, decodable
 from trabecula.work.events import describe_fault
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -50,8 +51,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
     ) -> Handler:
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith(OTHER_SERVICES):
+        if handler is None:
             return handler
+        handler = decodable(handler)
+        if method.startswith(OTHER_SERVICES):
+            return answering(handler)
         return _wrapped(handler, _Call(self._metrics, method, _call_type(handler)))
 
 
