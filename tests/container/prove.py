@@ -213,7 +213,7 @@ def deliver_models(
         settings,
         folder,
         name="models",
-        arguments=("models",),
+        arguments=("models", "list"),
         environment={"TRABECULA_MODELS_DIR": "/models"},
         read_only={mounted / "models": "/models"},
     ) as container:
