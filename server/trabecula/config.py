@@ -5,7 +5,7 @@ Every field is read from ``TRABECULA_<FIELD>``. Secrets are named by the file th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from ipaddress import ip_address
@@ -32,6 +32,7 @@ class Role(StrEnum):
 
 PREFIX: Final = "TRABECULA_"
 MIB: Final = 1024 * 1024
+CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 MOST_THREADS: Final = 8
 
 
@@ -306,7 +307,30 @@ def threads_per_worker(settings: Settings) -> int:
     """``inference_threads``, or a fair share of the cores that this process may use."""
     if settings.inference_threads:
         return settings.inference_threads
-    return max(1, min(MOST_THREADS, len(sched_getaffinity(0)) // settings.workers))
+    return max(1, min(MOST_THREADS, usable_cores() // settings.workers))
+
+
+def usable_cores(quota: Path = CPU_QUOTA) -> int:
+    """Cores that this process may run on, and no more than its container's CPU limit (rounded down, at least one):
+    threads beyond the limit would only be stopped with the others until the next period.
+
+    Args:
+        quota: ``cpu.max`` of the control group (cgroup v2).
+    """
+    cores = len(sched_getaffinity(0))
+    try:
+        most_us, period_us = quota.read_text(encoding="ascii").split()
+        limit = cores if most_us == "max" else int(most_us) // int(period_us)
+    except (OSError, ValueError):
+        return cores
+    return max(1, min(cores, limit))
+
+
+def bound_library_threads(settings: Settings, environment: MutableMapping[str, str] = environ) -> None:
+    """Let the libraries below numpy (OpenBLAS, OpenMP) start no more threads than a worker may have, here and in the
+    processes that this one starts. They look when they are loaded, and take one for each core of the machine unless
+    told. What the operator has set stays."""
+    environment.setdefault("OMP_NUM_THREADS", str(threads_per_worker(settings)))
 
 
 def with_models(settings: Settings, names: str) -> Settings:

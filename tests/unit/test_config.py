@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trabecula.config import PREFIX, Settings, load_settings, split_address
+from trabecula.config import PREFIX, Settings, bound_library_threads, load_settings, split_address, usable_cores
 from trabecula.errors import ConfigurationError
 
 
@@ -79,3 +79,32 @@ def test_every_setting_is_documented_with_its_default(repository: Path) -> None:
         if field.default is not dataclasses.MISSING and field.default not in (None, ""):
             row = next(line for line in page.splitlines() if f"`{PREFIX}{field.name.upper()}`" in line)
             assert f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`" in row
+
+
+def test_libraries_get_a_workers_threads_unless_the_operator_said_otherwise() -> None:
+    environment: dict[str, str] = {}
+    bound_library_threads(Settings(inference_threads=3), environment)
+    assert environment == {"OMP_NUM_THREADS": "3"}
+    bound_library_threads(Settings(inference_threads=5), environment)
+    assert environment == {"OMP_NUM_THREADS": "3"}
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [
+        ("max 100000", 6),
+        ("200000 100000", 2),
+        ("50000 100000", 1),
+        ("250000 100000", 2),
+        ("900000 100000", 6),
+        ("", 6),
+        (None, 6),
+    ],
+)
+def test_a_containers_cpu_limit_bounds_the_threads(
+    quota: str | None, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trabecula.config.sched_getaffinity", lambda _: set(range(6)))
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(quota + "\n")
+    assert usable_cores(tmp_path / "cpu.max") == cores

@@ -108,7 +108,7 @@ def _serve(chosen: dict[str, Any], models: str | None, ready_file: Path | None, 
     import asyncio
     from dataclasses import replace
 
-    from trabecula.config import Role, load_settings, with_models
+    from trabecula.config import Role, bound_library_threads, load_settings, with_models
     from trabecula.service.library_logs import route_library_logs
     from trabecula.service.logs import configure_logs
     from trabecula.service.server import serve as serve_until_stopped
@@ -119,6 +119,7 @@ def _serve(chosen: dict[str, Any], models: str | None, ready_file: Path | None, 
     settings = replace(load_settings(), **chosen)
     if models is not None:
         settings = with_models(settings, models)
+    bound_library_threads(settings)
     configure_logs(settings.log_level, stream)
     route_library_logs(settings.log_level)
 
