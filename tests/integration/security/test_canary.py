@@ -22,8 +22,7 @@ import grpc
 import httpx
 import pytest
 from canary import CANARIES, UID_ROOT, leaks, words
-from canary_site import SYSTEM, CanarySite, damage, make_phantom, write_study
-from canary_site import canary_site as running_site
+from canary_site import SYSTEM, CanarySite, damage, write_study
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage
 from pynetdicom import AE
@@ -39,19 +38,6 @@ from trabecula.work.records import DocumentKind, Priority
 
 REQUEST = "QZREQUEST"
 """What a client puts wherever it may choose a text."""
-
-
-@pytest.fixture(scope="module")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return make_phantom(tmp_path_factory.mktemp("phantom"))
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[CanarySite]:
-    if not list((repository / "models").glob("*/model.onnx")):
-        pytest.skip("NO MODELS in models/")
-    with running_site(tmp_path_factory.mktemp("canary")) as opened:
-        yield opened
 
 
 class Door:

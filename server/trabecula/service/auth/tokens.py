@@ -61,6 +61,8 @@ class Principal:
         return tuple(found)
 
 
+LATEST_S: Final = 2**53
+"""Of times in claims: beyond, JSON numbers are not exact (RFC 8259, section 6)."""
 ANYBODY: Final = Principal("anonymous", None, "", (), unrestricted=True)
 """While authorization is switched off."""
 
@@ -130,6 +132,8 @@ class TokenVerifier:
             raise Unauthenticated(why=f"claim {error.claim}") from error
         except (JoseError, ValueError, TypeError, OverflowError) as error:
             raise Unauthenticated(why="claims") from error
+        if not claims["exp"] <= LATEST_S:
+            raise Unauthenticated(why="claim exp")
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         scope = claims.get("scope", claims.get("scp", ""))

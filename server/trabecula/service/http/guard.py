@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trabecula.errors import RequestTimedOut, RequestTooLarge, TrabeculaError, Unforeseen
+from trabecula.errors import InvalidRequest, RequestTimedOut, RequestTooLarge, TrabeculaError, Unforeseen
 from trabecula.service.http.outcomes import error_response
 from trabecula.work.events import describe_fault
 
@@ -87,6 +87,9 @@ class Guard:
             raise RequestTooLarge(part="address", at_most_bytes=MAX_TARGET_BYTES)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
             raise RequestTooLarge(part="header", at_most_bytes=MAX_HEADER_BYTES)
+        if {b"transfer-encoding", b"content-length"} <= {name for name, _ in scope["headers"]}:
+            # A proxy may end such a request elsewhere than we do, and take the rest for another one (RFC 9112, 6.1).
+            raise InvalidRequest(field="Content-Length and Transfer-Encoding", why="one of them, not both")
         try:
             async with asyncio.timeout(self._limits.time_s) as deadline:
                 # An operation that waits for a study moves its deadline itself.

@@ -71,7 +71,7 @@ def resource_response(request: Request, stored: Stored, base: str, *, current: b
     headers = {
         "ETag": f'W/"{stored.version}"',
         "Last-Modified": format_datetime(stored.last_updated.astimezone(UTC).replace(microsecond=0), usegmt=True),
-        "Cache-Control": "private, no-cache",
+        "Cache-Control": "no-store",
     }
     if not current:
         headers["Content-Location"] = f"{base}/{stored.type}/{stored.id}/_history/{stored.version}"

@@ -199,7 +199,7 @@ class Resources:
         return json_response(searchset(base, links, stored, total=len(stored)))
 
 
-_PRIVATE: Final = {"Cache-Control": "private, no-cache"}
+_PRIVATE: Final = {"Cache-Control": "no-store"}
 
 
 def _identity(request: Request) -> Identity:

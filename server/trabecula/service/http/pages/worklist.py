@@ -30,7 +30,8 @@ COLUMNS: Final = (
     "task", "state", "due", "patient_system", "patient_id", "accession_number", "age_years", "sex", "scanned_on",
     "category", "lumbar_equivalent_mg_cm3", "rules", "created", "changed", "screening",
 )  # fmt: skip
-_SPREADSHEET_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_SPREADSHEET_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a cell that is run begins with; East Asian spreadsheets take the wide forms for the narrow ones."""
 
 
 async def show_worklist(request: Request, pages: Pages, session: Session) -> Response:
