@@ -23,6 +23,7 @@ from trabecula.service.http.facade.paging import PageSeal
 from trabecula.service.http.facade.resources import Resources
 from trabecula.service.http.facade.screen_bone import STATUS_PATH, CheckRoom, ScreenBone
 from trabecula.service.http.guard import Guard, Limits
+from trabecula.service.http.openapi import openapi_route
 from trabecula.service.http.options import FHIR_PATH, HttpOptions
 from trabecula.service.http.outcomes import on_error
 from trabecula.service.http.wellknown import Check, WellKnown
@@ -67,6 +68,7 @@ def build_app(dependencies: HttpDependencies) -> Starlette:
     door = Door(options, dependencies.verifier, tuple(dependencies.listeners))
     known = WellKnown(options, {"database": _database_answers(dependencies.database), **dependencies.checks})
     routes = [*known.routes(), *_fhir(dependencies, door), *dependencies.groups]
+    routes.insert(0, openapi_route(routes))
     limits = Limits(options.max_body_bytes, options.timeout_s, dependencies.larger_bodies)
     middleware = [Middleware(Guard, limits=limits, tls=options.tls)]
     if options.cors_origins:
