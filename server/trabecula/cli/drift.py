@@ -58,9 +58,7 @@ def evaluate(
     to: Annotated[
         datetime | None, typer.Option("--to", formats=[DAY], help="Last day (UTC), default today.", show_default=False)
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Do not keep the result.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do not keep the result.")] = False,
     check: Annotated[bool, typer.Option("--check", help="End with 3 when a feature asks to act.")] = False,
     as_json: Json = False,
     state_dir: StateDir = None,

@@ -13,6 +13,7 @@ from trabecula.config import Settings, split_address
 from trabecula.errors import ConfigurationError
 from trabecula.service.grpc_access import AccessInterceptor
 from trabecula.service.interceptors import CallInterceptor, CallMetrics
+from trabecula.telemetry.tracing import Tracing
 
 LAST_ANSWERS_S = 2.0
 """After draining: time for open calls to hand over their last messages."""
@@ -33,6 +34,7 @@ class GrpcServer:
         self,
         settings: Settings,
         metrics: CallMetrics,
+        tracing: Tracing,
         services: Sequence[str],
         add: Callable[[grpc.aio.Server], None],
         access: AccessInterceptor,
@@ -48,7 +50,7 @@ class GrpcServer:
         self._services = tuple(services)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server = grpc.aio.server(
-            interceptors=(CallInterceptor(metrics), access),
+            interceptors=(CallInterceptor(metrics, tracing), access),
             maximum_concurrent_rpcs=MOST_CALLS,
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),

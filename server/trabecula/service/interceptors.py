@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from trabecula.errors import TrabeculaError, Unforeseen
 from trabecula.service.status import rich_status, status_code
 from trabecula.service.undecodable import answering, decodable
+from trabecula.telemetry.tracing import Tracing
 from trabecula.work.events import describe_fault
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -25,6 +26,18 @@ _log = structlog.get_logger(__name__)
 _LABELS: Final = ("grpc_type", "grpc_service", "grpc_method")
 OTHER_SERVICES: Final = ("/grpc.health.", "/grpc.reflection.")
 """Not counted: probes would drown the calls of clients."""
+
+
+FAULTS: Final = frozenset(
+    {
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    }
+)
+"""The service's own, and not a client's."""
 
 
 class CallMetrics:
@@ -41,8 +54,9 @@ class CallMetrics:
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
     """The outermost loop of every call: nothing but a status leaves it."""
 
-    def __init__(self, metrics: CallMetrics) -> None:
+    def __init__(self, metrics: CallMetrics, tracing: Tracing) -> None:
         self._metrics = metrics
+        self._tracing = tracing
 
     async def intercept_service(
         self,
@@ -56,28 +70,34 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         handler = decodable(handler)
         if method.startswith(OTHER_SERVICES):
             return answering(handler)
-        return _wrapped(handler, _Call(self._metrics, method, _call_type(handler)))
+        return _wrapped(handler, _Call(self._metrics, self._tracing, method, _call_type(handler)))
 
 
 class _Call:
     """Counting, timing and error handling of one method."""
 
-    def __init__(self, metrics: CallMetrics, method: str, call_type: str) -> None:
+    def __init__(self, metrics: CallMetrics, tracing: Tracing, method: str, call_type: str) -> None:
+        self._tracing = tracing
+        self._name = method.removeprefix("/")
         service, _, name = method.removeprefix("/").partition("/")
         self._metrics = metrics
         self._labels = (call_type, service, name)
 
     @contextmanager
-    def observed(self) -> Iterator[_Outcome]:
+    def observed(self, context: Context) -> Iterator[_Outcome]:
         outcome = _Outcome()
+        given = dict(context.invocation_metadata() or ()).get("traceparent")
         self._metrics.started.labels(*self._labels).inc()
         started = time.perf_counter()
         try:
-            yield outcome
+            with self._tracing.request(self._name, given if isinstance(given, str) else None) as span:
+                try:
+                    yield outcome
+                finally:
+                    span.ended(_go_style(outcome.code), fault=outcome.code in FAULTS)
         finally:
             self._metrics.handled.labels(*self._labels, _go_style(outcome.code)).inc()
             self._metrics.handling.labels(*self._labels).observe(time.perf_counter() - started)
-
 
     def received(self, request: Any) -> Any:
         """The request, counted; a stream of them is counted as it is read."""
@@ -133,7 +153,7 @@ def with_behaviour(handler: Handler, behaviour: Callable[..., Any]) -> Handler:
 
 def _single(inner: Callable[..., Awaitable[Any]], call: _Call) -> Callable[..., Awaitable[Any]]:
     async def behaviour(request: Any, context: Context) -> Any:
-        with call.observed() as outcome:
+        with call.observed(context) as outcome:
             try:
                 response = await inner(call.received(request), context)
             except Exception as error:
@@ -147,7 +167,7 @@ def _single(inner: Callable[..., Awaitable[Any]], call: _Call) -> Callable[..., 
 
 def _streaming(inner: Callable[..., AsyncIterator[Any]], call: _Call) -> Callable[..., AsyncIterator[Any]]:
     async def behaviour(request: Any, context: Context) -> AsyncIterator[Any]:
-        with call.observed() as outcome:
+        with call.observed(context) as outcome:
             try:
                 async for response in inner(call.received(request), context):
                     yield response

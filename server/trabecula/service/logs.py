@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from collections.abc import MutableMapping
+from typing import Any, TextIO
 
 import structlog
+
+from trabecula.telemetry.context import current_trace, trace_id_of
+
+
+def add_trace(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Processor: the trace of the request that is being served, unless the line names one itself."""
+    identity = trace_id_of(current_trace())
+    if identity is not None:
+        event.setdefault("trace_id", identity)
+    return event
 
 
 def configure_logs(level: str, stream: TextIO | None = None) -> None:
@@ -18,6 +29,7 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            add_trace,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],

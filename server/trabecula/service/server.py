@@ -182,7 +182,8 @@ class Server:
         intake = Intake(self.content, settings)
         self.core = ScreeningCore(self.store, self.content, notices, intake, settings, self._tell)
         add = partial(screening_pb2_grpc.add_ScreeningServiceServicer_to_server, ScreeningServicer(self.core))
-        self._grpc = GrpcServer(settings, self._calls, [SERVICE_NAME], add, self._access(settings.listen))
+        access = self._access(settings.listen)
+        self._grpc = GrpcServer(settings, self._calls, self._watch.tracing, [SERVICE_NAME], add, access)
         await self._grpc.start(settings.listen)
 
     def _access(self, address: str) -> AccessInterceptor:
@@ -193,7 +194,8 @@ class Server:
 
     async def _start_http(self) -> None:
         archive = self._settings.dicomweb_archive is not None
-        around = Surroundings(self.database, self.store, self.content, self._accepting, archive, self._tell)
+        opened = (self.database, self.store, self.content)
+        around = Surroundings(*opened, self._accepting, archive, self._tell, self._watch.tracing)
         self._http = await self._open.enter_async_context(http_service(self._settings, around))
 
     async def _start_dimse(self) -> None:
@@ -217,7 +219,8 @@ class Server:
             settings.backup_dir,
         )
         add = partial(admin_pb2_grpc.add_AdminServiceServicer_to_server, servicer)
-        self._admin = GrpcServer(settings, self._calls, [ADMIN_SERVICE_NAME], add, self._access(address))
+        access = self._access(address)
+        self._admin = GrpcServer(settings, self._calls, self._watch.tracing, [ADMIN_SERVICE_NAME], add, access)
         await self._admin.start(address)
 
     async def stop(self, drain_s: float) -> None:
@@ -238,6 +241,7 @@ class Server:
             await self._work.stop(drain_s)
         await asyncio.gather(*(door.stop() for door in doors))
         await self._open.aclose()
+        await asyncio.to_thread(self._watch.tracing.close)
 
     async def __aenter__(self) -> Server:
         await self.start()

@@ -63,6 +63,8 @@ class ScreeningQueued:
     fault: str | None = None
     """Type and place of the exception behind it."""
     trace: str | None = None
+    accepted_s: float | None = None
+    """What it took to make it durable; None for one that did not come in now."""
 
 
 @dataclass(frozen=True)

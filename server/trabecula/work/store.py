@@ -6,6 +6,7 @@ Bytes are in the content store before a row that names them is committed.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -133,6 +134,7 @@ class ScreeningStore:
             AlreadyExists: if the key was used with other content.
             ContentUnavailable: if bytes are not in the content store any more.
         """
+        began_s = time.perf_counter()
         refs = tuple(instances)
         record = ScreeningRecord(str(uuid.uuid4()), submission, self._now(), trace=current_trace())
         async with self._database.transaction() as connection:
@@ -152,7 +154,7 @@ class ScreeningStore:
             await connection.execute(insert(instance), rows)
             await _append(connection, record, "accept", record.submitted_at)
             await enqueue(connection, record)
-        self._tell(step_of(record))
+        self._tell(step_of(record, accepted_s=time.perf_counter() - began_s))
         return record, True
 
     async def _hold(self, connection: AsyncConnection, refs: Sequence[ContentRef]) -> None:

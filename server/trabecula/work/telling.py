@@ -14,17 +14,19 @@ def step_of(
     reason: str | None = None,
     fault: str | None = None,
     report: ScreeningReport | None = None,
+    accepted_s: float | None = None,
 ) -> ScreeningQueued | AttemptStarted | ScreeningEnded:
     """What the step that led to this record is told as.
 
     Args:
         reason: code of why an attempt was given back.
         fault: type and place of the exception behind it.
+        accepted_s: what it took to accept it.
         report: with the states REPORTED and REFUSED; its codes alone are told.
     """
     identity, trace = record.screening_id, record.trace
     if record.state is State.QUEUED:
-        return ScreeningQueued(identity, record.attempt, reason, fault, trace)
+        return ScreeningQueued(identity, record.attempt, reason, fault, trace, accepted_s)
     if record.state is State.RUNNING:
         began = record.started_at or record.submitted_at
         return AttemptStarted(identity, record.attempt, max(0.0, (began - record.submitted_at).total_seconds()), trace)

@@ -156,9 +156,9 @@ class ScreeningWorker:
 
     def _failed(self, attempt: _Attempt, error: TrabeculaError) -> None:
         """Tell where the attempt has failed."""
-        record, stage = attempt.claim.record, attempt.watch.stage
-        if stage is not None:
-            self._tell(StageFailed(record.screening_id, record.attempt, stage, error.code))
+        # between two words of progress nothing is known but that the study has been fetched
+        record, stage = attempt.claim.record, attempt.watch.stage or WatchedStage.GATE
+        self._tell(StageFailed(record.screening_id, record.attempt, stage, error.code))
 
     async def _attempt(self, attempt: _Attempt, minding: asyncio.Task[None]) -> None:
         """Work, then end the screening or put it back."""

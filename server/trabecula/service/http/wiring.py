@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 from starlette.routing import BaseRoute
@@ -30,10 +30,12 @@ from trabecula.service.http.pages.wiring import has_pages, make_pages
 from trabecula.service.http.programme_api import ProgrammeApi
 from trabecula.service.http.serving import HttpServer, bound
 from trabecula.service.http.stow import STOW_PATH, Stow
+from trabecula.service.http.tracing import Traced
 from trabecula.service.http.wellknown import Check
 from trabecula.service.screen_requests import ScreenRequests
 from trabecula.telemetry.dispatch import nobody
 from trabecula.telemetry.events import Listener
+from trabecula.telemetry.tracing import NoTracing, Tracing
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.records import Priority
@@ -52,6 +54,7 @@ class Surroundings:
     archive: bool = False
     """Whether studies can be pulled from an archive (``$screen-bone``)."""
     tell: Listener = nobody
+    tracing: Tracing = field(default_factory=NoTracing)
 
 
 @asynccontextmanager
@@ -87,7 +90,7 @@ async def http_service(settings: Settings, around: Surroundings) -> AsyncIterato
             larger_bodies=((STOW_PATH, settings.max_study_bytes),) if settings.stow_in else (),
             groups=(*_groups(settings, around, outbound, here, door), *stow),
         )
-        server = HttpServer(build_app(dependencies), listening, tls)
+        server = HttpServer(Traced(build_app(dependencies), around.tracing), listening, tls)
         await server.start()
         stack.push_async_callback(server.stop)
         yield server
