@@ -89,6 +89,8 @@ class ProcessRunner:
         try:
             self._add_child()
         except TrabeculaError as error:
+            if self._closed:
+                return
             structlog.get_logger().error("worker process cannot be started", code=error.code, detail=error.detail)
             self._idle.put(error)
 

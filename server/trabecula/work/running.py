@@ -12,11 +12,12 @@ from trabecula.telemetry.dispatch import nobody
 from trabecula.telemetry.events import Listener
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
+from trabecula.work.notices import Notices
 from trabecula.work.queue import SCREEN_TASK, SCREENING_QUEUE, Task, make_app, queues_of
 from trabecula.work.queue_worker import QueueWorker
 from trabecula.work.runner import Runner
 from trabecula.work.scratch import Scratch
-from trabecula.work.store import ScreeningStore
+from trabecula.work.store import STOP_CHANNEL, ScreeningStore
 from trabecula.work.sweep import Sweep
 from trabecula.work.worker import ScreeningWorker
 
@@ -56,7 +57,9 @@ class Work:
         """
         self._runner = runner
         self._scratch = Scratch(scratch)
-        self._screenings = ScreeningWorker(store, content, runner, self._scratch, limits.screening_timeout_s, tell)
+        self._notices = Notices(database.parameters, STOP_CHANNEL)
+        limit_s = limits.screening_timeout_s
+        self._screenings = ScreeningWorker(store, content, runner, self._scratch, limit_s, self._notices.watching, tell)
         screen = Task(SCREEN_TASK, self._screenings.run)
         self._app = make_app(database.parameters, tasks, with_context=[screen])
         self._queues = [QueueWorker(self._app, [SCREENING_QUEUE], limits.workers, limits.heartbeat_s)]
@@ -72,6 +75,7 @@ class Work:
         """
         await self._runner.start()
         await self._app.open_async()
+        self._notices.start()
         for queue in self._queues:
             queue.start()
         self._sweep.start()
@@ -87,6 +91,7 @@ class Work:
         for queue in self._queues:
             await queue.close()
         await self._runner.close()
+        await self._notices.close()
         await self._app.close_async()
         self._scratch.close()
 

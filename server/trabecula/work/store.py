@@ -57,6 +57,8 @@ from trabecula.work.telling import step_of
 
 CHANNEL: Final = "trabecula_screening"
 """PostgreSQL notifications with the id of a screening that changed."""
+STOP_CHANNEL: Final = "trabecula_stop"
+"""Likewise, when it was running: its attempt is to stop, has ended or is lost."""
 SHUTDOWN: Final = "shutdown"
 """Reason of an attempt that ended because its worker was asked to stop."""
 BLAMELESS: Final = (SHUTDOWN, Overloaded.code, DatabaseUnavailable.code, ContentUnavailable.code)
@@ -453,6 +455,8 @@ class ScreeningStore:
         )
         await _append(connection, changed, event.value, at, reason or (failure.code if failure else None))
         await _notify(connection, record.screening_id)
+        if record.state is State.RUNNING:
+            await _notify(connection, record.screening_id, STOP_CHANNEL)
         return changed
 
 
@@ -514,5 +518,5 @@ async def enqueue(connection: AsyncConnection, record: ScreeningRecord, at: date
     )
 
 
-async def _notify(connection: AsyncConnection, screening_id: str) -> None:
-    await connection.execute(text("SELECT pg_notify(:channel, :id)"), {"channel": CHANNEL, "id": screening_id})
+async def _notify(connection: AsyncConnection, screening_id: str, channel: str = CHANNEL) -> None:
+    await connection.execute(text("SELECT pg_notify(:channel, :id)"), {"channel": channel, "id": screening_id})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -44,7 +45,9 @@ from trabecula.work.scratch import Scratch
 from trabecula.work.store import Claim, ScreeningStore
 
 SIGN_OF_LIFE_S: Final = 0.5
-"""How often an attempt writes its progress and hears whether it should stop."""
+"""How often an attempt writes its progress, when there is any."""
+LOOK_S: Final = 5.0
+"""How often it looks whether it should stop, where notifications do not arrive: PgBouncer swallows them."""
 STEADY_FOR_S: Final = 600.0
 """How long a finished attempt waits for the database to take its end."""
 STEADY_PAUSE_S: Final = 1.0
@@ -59,6 +62,7 @@ WORTH_ANOTHER_TRY: Final = (
 """What may go better next time; any other error of ours says something about the study itself."""
 
 T = TypeVar("T")
+Hear = Callable[[str], AbstractContextManager[asyncio.Event]]
 
 
 class Halt(StrEnum):
@@ -93,11 +97,14 @@ class ScreeningWorker:
         runner: Runner,
         scratch: Scratch,
         limit_s: float,
+        hear: Hear,
         tell: Listener = nobody,
     ) -> None:
         """Args:
         limit_s: how long one attempt may take.
+        hear: gives an event that is set when the attempt at a screening should look whether it is to go on.
         """
+        self._hear = hear
         self._store = store
         self._content = content
         self._runner = runner
@@ -215,19 +222,29 @@ class ScreeningWorker:
 
     async def _mind(self, attempt: _Attempt) -> None:
         """Write progress, hear of cancellation and of other attempts; the work goes on while the database is away."""
-        told: StageProgress | None = None
-        while True:
-            await asyncio.sleep(SIGN_OF_LIFE_S)
-            now = attempt.progress
-            try:
-                standing = await self._store.progress(attempt.claim, now if now != told else None)
-            except DatabaseUnavailable:
-                continue
-            told = now
-            if standing.overtaken:
-                attempt.stop(Halt.OVERTAKEN)
-            elif standing.cancel_requested:
-                attempt.stop(Halt.CANCEL)
+        with self._hear(attempt.claim.record.screening_id) as called:
+            called.set()  # of what happened before anybody listened
+            told: StageProgress | None = None
+            looked_s = time.monotonic()
+            while True:
+                # Not wait_for: cancelled while the event is set, it would go on.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SIGN_OF_LIFE_S):
+                        await called.wait()
+                now = attempt.progress
+                if not called.is_set() and now == told and time.monotonic() - looked_s < LOOK_S:
+                    continue
+                called.clear()
+                looked_s = time.monotonic()
+                try:
+                    standing = await self._store.progress(attempt.claim, now if now != told else None)
+                except DatabaseUnavailable:
+                    continue
+                told = now
+                if standing.overtaken:
+                    attempt.stop(Halt.OVERTAKEN)
+                elif standing.cancel_requested:
+                    attempt.stop(Halt.CANCEL)
 
     async def _steadily(self, call: Callable[[], Awaitable[T]]) -> T:
         """Wait for the database when it is away. What is called bears a repetition, by the fence."""
