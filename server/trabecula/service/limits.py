@@ -40,6 +40,7 @@ class Rate:
             now = self._now_s()
             paid_at = max(now, self._paid_at.get(key, now)) + self._each_s
             if (early_s := paid_at - now - BURST_S) > 0:
+                self._paid_at.move_to_end(key)  # whoever goes on asking is not forgotten
                 raise TooManyRequests(retry_after_s=round(max(early_s, 0.1), 1))
             self._paid_at[key] = paid_at
             self._paid_at.move_to_end(key)
@@ -58,9 +59,13 @@ class Places:
     def take(self, key: str) -> None:
         """Raises TooManyRequests when the key has them all."""
         with self._lock:
-            if self._open.get(key, 0) >= self._most:
-                raise TooManyRequests(retry_after_s=BUSY_RETRY_S, open_at_most=self._most)
+            self.check(self._open.get(key, 0))
             self._open[key] += 1
+
+    def check(self, are_open: int) -> None:
+        """Raises TooManyRequests when so many are all that there are."""
+        if are_open >= self._most:
+            raise TooManyRequests(retry_after_s=BUSY_RETRY_S, open_at_most=self._most)
 
     def leave(self, key: str) -> None:
         """Give one back."""
@@ -103,20 +108,17 @@ class ClientLimits:
     @contextmanager
     def upload(self, door: str, client: str) -> Iterator[None]:
         """An upload is open for the time of the block. Raises TooManyRequests."""
-        self.begin_upload(door, client)
+        with self._counted(door):
+            self._uploads.take(client)
         try:
             yield
         finally:
-            self.end_upload(client)
+            self._uploads.leave(client)
 
-    def begin_upload(self, door: str, client: str) -> None:
-        """Raises TooManyRequests; else :meth:`end_upload` follows."""
+    def check_uploads(self, door: str, are_open: int) -> None:
+        """Whether a client with so many open uploads may begin another one. Raises TooManyRequests."""
         with self._counted(door):
-            self._uploads.take(client)
-
-    def end_upload(self, client: str) -> None:
-        """Give its place back."""
-        self._uploads.leave(client)
+            self._uploads.check(are_open)
 
     @contextmanager
     def _counted(self, door: str) -> Iterator[None]:

@@ -195,14 +195,14 @@ class Server:
     async def _start_http(self) -> None:
         archive = self._settings.dicomweb_archive is not None
         opened = (self.database, self.store, self.content)
-        around = Surroundings(*opened, self._accepting, archive, self._tell, self._watch.tracing)
+        around = Surroundings(*opened, self._accepting, archive, self._tell, self._watch.tracing, self._limits)
         self._http = await self._open.enter_async_context(http_service(self._settings, around))
 
     async def _start_dimse(self) -> None:
         # Imported here: most deployments take studies in by other doors, and do without pynetdicom's threads.
         from trabecula.service.dimse.serving import dimse_service
 
-        door = dimse_service(self._settings, self.database, self.content, self.store)
+        door = dimse_service(self._settings, self.database, self.content, self.store, self._limits)
         self._dimse = await self._open.enter_async_context(door)
 
     async def _accepting(self) -> bool:

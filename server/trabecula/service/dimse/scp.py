@@ -22,15 +22,17 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from trabecula import __version__
 from trabecula.config import Settings, split_address
-from trabecula.errors import ConfigurationError, TrabeculaError
+from trabecula.errors import ConfigurationError, TooManyRequests, TrabeculaError
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.service.dimse.contexts import STORAGE, supported_contexts
 from trabecula.service.dimse.peers import Peers, parse_peers
 from trabecula.service.dimse.reception import Instance, Reception, read_instance
 from trabecula.service.dimse.statuses import StoreStatus, status_of
+from trabecula.service.limits import ClientLimits
 from trabecula.work.events import describe_fault
 from trabecula.work.records import Source
 
+DOOR: Final = "dimse"
 MAXIMUM_PDU_BYTES: Final = 128 * 1024
 ACSE_TIMEOUT_S: Final = 15.0
 STORE_TIMEOUT_S: Final = 60.0
@@ -74,13 +76,22 @@ class _Caller:
     studies: set[str] = field(default_factory=set)
     pending_bytes: int = 0
     """Since the last instance was whole."""
+    counted_as: str | None = None
+    """Under which name the association is one of its peer's."""
+    is_open: Callable[[], bool] = lambda: False
 
 
 class DimseServer:
     """C-ECHO, C-STORE and storage commitment for a site's peers."""
 
-    def __init__(self, reception: Reception, settings: Settings) -> None:
-        """Raises ConfigurationError when the peers cannot be read."""
+    def __init__(self, reception: Reception, settings: Settings, clients: ClientLimits | None = None) -> None:
+        """Args:
+            clients: how many associations each peer may have open and begin; None sets no such limit.
+
+        Raises:
+            ConfigurationError: when the peers cannot be read.
+        """
+        self._clients = clients
         self.port = 0
         """Where it listens, once started."""
         self._reception = reception
@@ -140,7 +151,23 @@ class DimseServer:
         request = event.assoc.requestor
         primitive = request.primitive
         title = "" if primitive is None else str(getattr(primitive, "calling_ae_title", ""))
-        self._caller(event.assoc).allowed = self._peers.allows(title, str(request.address))
+        caller = self._caller(event.assoc)
+        if self._peers.allows(title, str(request.address)):
+            caller.allowed = self._has_room(event.assoc, caller, f"ae {title.strip()}")
+
+    def _has_room(self, association: Association, caller: _Caller, name: str) -> bool:
+        """Whether a peer may have one more association."""
+        if self._clients is None:
+            return True
+        with self._guard:
+            live = [each for each in self._callers.values() if each.counted_as == name and each.is_open()]
+            caller.counted_as, caller.is_open = name, association.is_alive
+        try:
+            self._clients.client(DOOR, name)
+            self._clients.check_uploads(DOOR, len(live))
+        except TooManyRequests:
+            return False
+        return True
 
     def _on_established(self, event: Event) -> None:
         if not self._caller(event.assoc).allowed:

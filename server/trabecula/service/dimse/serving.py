@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from trabecula.config import Settings
 from trabecula.service.dimse.reception import Reception
 from trabecula.service.dimse.scp import DimseServer
+from trabecula.service.limits import ClientLimits
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.store import ScreeningStore
@@ -32,7 +33,11 @@ class DimseDoor:
 
 @asynccontextmanager
 async def dimse_service(
-    settings: Settings, database: Database, content: ContentStore, store: ScreeningStore
+    settings: Settings,
+    database: Database,
+    content: ContentStore,
+    store: ScreeningStore,
+    limits: ClientLimits | None = None,
 ) -> AsyncIterator[DimseDoor]:
     """Listen on ``dimse_listen`` during the block, and accept studies that are complete.
 
@@ -40,7 +45,7 @@ async def dimse_service(
         ConfigurationError: if the address is taken, or the peers or the TLS files cannot be used.
     """
     reception = Reception(database, content, store, settings)
-    server = DimseServer(reception, settings)
+    server = DimseServer(reception, settings, limits)
     server.start()
     reception.start()
     try:

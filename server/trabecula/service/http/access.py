@@ -14,6 +14,7 @@ from trabecula.record.audit import Access, AccessListener, Outcome
 from trabecula.record.store import Stored
 from trabecula.service.auth.scopes import Permission, Reach
 from trabecula.service.auth.tokens import ANYBODY, Principal, TokenVerifier
+from trabecula.service.http.guard import admit
 from trabecula.service.http.options import HttpOptions
 
 _ACTION: Final = {
@@ -41,13 +42,17 @@ class Door:
 
         Raises:
             Unauthenticated: without a token that can be accepted.
+            TooManyRequests: if its client asks for too much.
         """
         if self.verifier is None:
+            admit(request, ANYBODY.client_id, known=False)
             return ANYBODY
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthenticated
-        return await self.verifier.verify(token.strip(), self.options.audiences(request))
+        principal = await self.verifier.verify(token.strip(), self.options.audiences(request))
+        admit(request, principal.client_id)
+        return principal
 
     async def enter(self, request: Request, interaction: str, resource_type: str, permission: Permission) -> Entry:
         """Let a request in, as far as its token reaches.

@@ -27,6 +27,7 @@ from trabecula.service.http.openapi import openapi_route
 from trabecula.service.http.options import FHIR_PATH, HttpOptions
 from trabecula.service.http.outcomes import on_error
 from trabecula.service.http.wellknown import Check, WellKnown
+from trabecula.service.limits import ClientLimits
 from trabecula.service.screen_requests import ScreenRequests
 from trabecula.work.database import Database
 
@@ -52,6 +53,8 @@ class HttpDependencies:
     """What must answer beside the database for this instance to be ready."""
     larger_bodies: tuple[tuple[str, int], ...] = ()
     """Bytes a body may have below a path, where ``options.max_body_bytes`` is too little."""
+    clients: ClientLimits | None = None
+    """How much each client may ask for; None sets no such limit."""
     groups: Sequence[BaseRoute] = ()
     """Routes of others: CDS Hooks, pages."""
 
@@ -70,7 +73,7 @@ def build_app(dependencies: HttpDependencies) -> Starlette:
     routes = [*known.routes(), *_fhir(dependencies, door), *dependencies.groups]
     routes.insert(0, openapi_route(routes))
     limits = Limits(options.max_body_bytes, options.timeout_s, dependencies.larger_bodies)
-    middleware = [Middleware(Guard, limits=limits, tls=options.tls)]
+    middleware = [Middleware(Guard, limits=limits, tls=options.tls, clients=dependencies.clients)]
     if options.cors_origins:
         middleware.insert(0, _cors(options))
     handlers = {TrabeculaError: on_error, HTTPException: on_error}

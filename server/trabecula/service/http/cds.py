@@ -40,6 +40,7 @@ from trabecula.hooks.tokens import TokenChecker
 from trabecula.hooks.wire import read_feedback, read_request
 from trabecula.record.audit import Access, AccessListener
 from trabecula.service.auth.jwks import KeySource
+from trabecula.service.http.guard import admit
 from trabecula.telemetry.events import CardShown, FeedbackGiven, HookCalled, Listener
 from trabecula.work.database import Database
 
@@ -113,11 +114,14 @@ class CdsHooks:
     async def _client(self, request: Request, path: str) -> Client:
         """Who calls; the audience is the address as the site publishes it, never as a header names it."""
         if self.check_token is None:
+            admit(request, OPEN.name, known=False)
             return OPEN
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise ClientNotTrusted(why="no bearer token")
-        return await self.check_token(token.strip(), self.answers.policy.public_base_url + path)
+        client = await self.check_token(token.strip(), self.answers.policy.public_base_url + path)
+        admit(request, client.name)
+        return client
 
     async def _body(self, request: Request) -> bytes:
         media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()

@@ -10,20 +10,24 @@ import re
 import time
 import uuid
 from collections.abc import MutableMapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trabecula.errors import InvalidRequest, RequestTimedOut, RequestTooLarge, TrabeculaError, Unforeseen
 from trabecula.service.http.outcomes import error_response
+from trabecula.service.limits import ClientLimits, network_of
 from trabecula.work.events import describe_fault
 
 _REQUEST_ID: Final = re.compile(rb"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """A UUID or a trace id. A freer form would let a client write an accession number into our logs."""
+DOOR: Final = "http"
 MAX_HEADER_BYTES: Final = 32 * 1024
 MAX_TARGET_BYTES: Final = 8192
 """Path and query together."""
@@ -56,9 +60,13 @@ class Limits:
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, *, tls: bool) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, *, tls: bool, clients: ClientLimits | None = None) -> None:
+        """Args:
+        clients: how much each client may ask for; None sets no such limit.
+        """
         self._app = app
         self._limits = limits
+        self._clients = clients
         self._always = (*SECURITY_HEADERS, NO_STORE, *((HSTS,) if tls else ()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,13 +98,22 @@ class Guard:
         if {b"transfer-encoding", b"content-length"} <= {name for name, _ in scope["headers"]}:
             # A proxy may end such a request elsewhere than we do, and take the rest for another one (RFC 9112, 6.1).
             raise InvalidRequest(field="Content-Length and Transfer-Encoding", why="one of them, not both")
-        try:
-            async with asyncio.timeout(self._limits.time_s) as deadline:
-                # An operation that waits for a study moves its deadline itself.
-                scope["deadline"] = deadline
-                await self._app(scope, self._bounded(scope, receive), send)
-        except TimeoutError:
-            raise RequestTimedOut from None
+        if self._clients is not None:
+            self._clients.address(DOOR, address_in(scope))
+        with ExitStack() as places:
+            scope["admission"] = partial(self._admit, places)
+            try:
+                async with asyncio.timeout(self._limits.time_s) as deadline:
+                    # An operation that waits for a study moves its deadline itself.
+                    scope["deadline"] = deadline
+                    await self._app(scope, self._bounded(scope, receive), send)
+            except TimeoutError:
+                raise RequestTimedOut from None
+
+    def _admit(self, places: ExitStack, client: str) -> None:
+        if self._clients is not None:
+            self._clients.client(DOOR, client)
+            places.enter_context(self._clients.call(DOOR, client))
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         limit = self._limits.body_bytes_at(scope["path"])
@@ -121,6 +138,26 @@ class Guard:
         response = error_response(error)
         response.headers["connection"] = "close"
         await response(scope, receive, answer)
+
+
+def admit(request: Request, client: str, *, known: bool = True) -> None:
+    """Count a request as its client's, once it is known who that is; until the answer is out it is open.
+
+    Args:
+        known: False where nobody is asked who they are: then the address counts.
+
+    Raises:
+        TooManyRequests: if the client asks too often, or has too much open.
+    """
+    admission = request.scope.get("admission")
+    if admission is not None:
+        admission(f"client {client}" if known else f"address {network_of(address_in(request.scope))}")
+
+
+def address_in(scope: Scope) -> str | None:
+    """IP address of the client, as far as trusted proxies tell."""
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 class _Answer:

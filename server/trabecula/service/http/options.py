@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -36,6 +37,8 @@ class HttpOptions:
     keys_dir: Path | None = None
     """Folder of the service's own signing keys."""
     auth_off: bool = False
+    proxies: tuple[str, ...] = ()
+    """Networks whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed."""
     outbound: OutboundPolicy = field(default_factory=OutboundPolicy)
 
     def base_url(self, request: Request) -> str:
@@ -86,6 +89,7 @@ def http_options(settings: Settings) -> HttpOptions:
         issuers=listed(settings.auth_issuers),
         keys_dir=settings.client_keys_dir,
         auth_off=settings.auth != "on",
+        proxies=_networks(settings.trusted_proxies),
         outbound=parse_policy(settings.outbound_hosts, settings.outbound_networks),
     )
 
@@ -108,6 +112,13 @@ def server_tls(settings: Settings) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(setting=PREFIX + "HTTP_TLS_CERTIFICATE_FILE") from error
     return context
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_network(each)) for each in listed(text))
+    except ValueError as error:
+        raise ConfigurationError(setting=PREFIX + "TRUSTED_PROXIES", must_be="addresses or networks (CIDR)") from error
 
 
 def _check_auth(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -67,9 +67,16 @@ class _Server(Server):
 class HttpServer:
     """One HTTP door."""
 
-    def __init__(self, app: ASGIApp, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listening: socket.socket,
+        tls: ssl.SSLContext | None = None,
+        proxies: Sequence[str] = (),
+    ) -> None:
         """Args:
         listening: from :func:`bound`; closed with the server.
+        proxies: networks of proxies that tell the truth about the client (``X-Forwarded-For``).
         """
         self._listening = listening
         self._server = _Server(
@@ -81,7 +88,8 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=list(proxies),
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=LAST_ANSWERS_S,
                 limit_concurrency=MAX_CONNECTIONS,

@@ -32,6 +32,7 @@ from trabecula.service.http.serving import HttpServer, bound
 from trabecula.service.http.stow import STOW_PATH, Stow
 from trabecula.service.http.tracing import Traced
 from trabecula.service.http.wellknown import Check
+from trabecula.service.limits import ClientLimits
 from trabecula.service.screen_requests import ScreenRequests
 from trabecula.telemetry.dispatch import nobody
 from trabecula.telemetry.events import Listener
@@ -55,6 +56,8 @@ class Surroundings:
     """Whether studies can be pulled from an archive (``$screen-bone``)."""
     tell: Listener = nobody
     tracing: Tracing = field(default_factory=NoTracing)
+    clients: ClientLimits | None = None
+    """How much each client may ask for."""
 
 
 @asynccontextmanager
@@ -88,9 +91,11 @@ async def http_service(settings: Settings, around: Surroundings) -> AsyncIterato
             check_room=_check_room(around.store, settings, around.accepting),
             checks={"accepting": around.accepting},
             larger_bodies=((STOW_PATH, settings.max_study_bytes),) if settings.stow_in else (),
+            clients=around.clients,
             groups=(*_groups(settings, around, outbound, here, door), *stow),
         )
-        server = HttpServer(Traced(build_app(dependencies), around.tracing), listening, tls)
+        app = Traced(build_app(dependencies), around.tracing)
+        server = HttpServer(app, listening, tls, options.proxies)
         await server.start()
         stack.push_async_callback(server.stop)
         yield server

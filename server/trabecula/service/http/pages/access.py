@@ -16,6 +16,7 @@ from trabecula.programme.tasks import PatientKey
 from trabecula.record.audit import Access
 from trabecula.service.auth.local_users import Role
 from trabecula.service.auth.sessions import Session, same_token
+from trabecula.service.http.guard import admit
 from trabecula.service.http.pages.deps import Pages
 from trabecula.service.http.pages.render import error_page
 
@@ -66,6 +67,7 @@ def guarded(pages: Pages, view: View, *roles: Role) -> Endpoint:
             if request.method not in ("GET", "HEAD"):
                 raise FormExpired
             return RedirectResponse(f"{root}/login?next={quote(request.url.path, safe='/')}", 303)
+        admit(request, f"person {session.person.id}")
         if not session.person.may(*roles):
             raise RoleMissing
         return await view(request, pages, session)
