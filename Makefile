@@ -6,7 +6,7 @@ VALIDATORS := tests/validators
 CHART_TOOLS := tests/chart
 
 .DEFAULT_GOAL := help
-.PHONY: image container-proof storage capacity help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks cohort delivery-faults lock guide chart proto clean faults sabotage load soak sbom audit
+.PHONY: image container-proof storage capacity help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks bench-record cohort delivery-faults lock guide chart proto clean faults sabotage load alerts soak sbom audit
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ durable: install-dev ## A study through the durable service, stage by stage; one
 	$(BIN)/python tests/benchmarks/durable.py --out docs/benchmarks
 	$(BIN)/python scripts/write_capacity_plan.py
 
+bench-record: install-dev ## The FHIR record with a hundred thousand results: how fast it answers
+	$(BIN)/python tests/benchmarks/record.py --out docs/benchmarks
+
 bench-hooks: install-dev ## CDS Hooks: latency in an open loop with a full store
 	$(BIN)/python tests/benchmarks/hooks.py --out docs/benchmarks
 	$(BIN)/python scripts/write_capacity_plan.py
@@ -80,6 +83,9 @@ sabotage: install-dev ## Break a copy of the program on purpose: do the fault te
 load: install-dev ## Open-loop load on the service: uploads, studies per hour, latency, overload; six minutes
 	PYTHONPATH=tests/faults $(BIN)/python tests/benchmarks/load.py --out docs/benchmarks
 	$(BIN)/python scripts/write_capacity_plan.py
+
+alerts: install-dev ## Alerts fired on purpose: a real Prometheus with the chart's rules at the real program
+	$(BIN)/python -m pytest -q -m heavy tests/acceptance/test_alerts_fire.py
 
 soak: install-dev ## An hour of steady load: memory, handles, threads
 	PYTHONPATH=tests/faults $(BIN)/python tests/benchmarks/soak.py --out docs/benchmarks

@@ -240,7 +240,41 @@ def measure(bench: Bench) -> dict[str, Any]:
     return result
 
 
-def page(result: dict[str, Any]) -> str:
+def hooks_and_record(folder: Path | None) -> list[str]:
+    """Latencies of CDS Hooks and of the FHIR record, which have benchmarks of their own, as they stand in a folder."""
+    lines: list[str] = []
+    if folder is None:
+        return lines
+    if (hooks := folder / "hooks.json").exists():
+        measured = json.loads(hooks.read_text("utf-8"))
+        lines += [
+            "",
+            f"CDS Hooks, from `make bench-hooks` ([hooks.md](hooks.md)): {measured['rate_per_s']:g} calls/s in an open "
+            f"loop, {measured['results_in_store']} results in the store.",
+            "",
+            "| hook | calls | p50, ms | p99, ms |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {name} | {row['calls']} | {row['p50_ms']} | {row['p99_ms']} |"
+            for name, row in measured["by_call"].items()
+        ]
+    if (record := folder / "record.json").exists():
+        measured = json.loads(record.read_text("utf-8"))
+        lines += [
+            "",
+            f"FHIR record, from `make bench-record` ([record.md](record.md)): {measured['results']} results, one "
+            "question after the other.",
+            "",
+            "| asked | p50, ms | p99, ms |",
+            "|---|---|---|",
+        ]
+        lines += [f"| {name} | {row['median_ms']} | {row['p99_ms']} |" for name, row in measured["asked"].items()]
+    return lines
+
+
+def page(result: dict[str, Any], apart: Sequence[str] = ()) -> str:
+    """The figures as Markdown; ``apart`` are lines of what is measured elsewhere."""
     lines = [
         "# Load",
         "",
@@ -307,8 +341,8 @@ def page(result: dict[str, Any]) -> str:
     otherwise = ", ".join(f"{name} {number}" for name, number in failed.items())
     lines += [
         "",
-        f"Calls that failed otherwise than by being shed: {otherwise}. CDS Hooks and the FHIR record are "
-        "measured apart (`make bench-hooks`, `tests/benchmarks/record.py`).",
+        f"Calls that failed otherwise than by being shed: {otherwise}.",
+        *apart,
         "",
         f"## At {OVERLOAD:g} times the capacity",
         "",
@@ -381,7 +415,7 @@ def main() -> None:
             if given.out is not None:
                 given.out.mkdir(parents=True, exist_ok=True)
                 (given.out / "load.json").write_text(json.dumps(result, indent=1) + "\n")
-                (given.out / "load.md").write_text(page(result))
+                (given.out / "load.md").write_text(page(result, hooks_and_record(given.out)))
                 picture(bench, given.out / "load.svg")
             print(page(result))
         finally:

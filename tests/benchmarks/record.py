@@ -1,6 +1,9 @@
 """How fast the record answers with many results: ``python tests/benchmarks/record.py --results 100000``.
 
-Starts a PostgreSQL of its own in a folder that goes afterwards. Prints a table, or JSON with ``--json``.
+    make bench-record        (writes ``record.json`` and ``record.md`` into docs/benchmarks)
+
+Starts a PostgreSQL of its own in a folder that goes afterwards. One question after the other, each about another
+result.
 """
 
 from __future__ import annotations
@@ -8,6 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import platform
 import random
 import statistics
 import sys
@@ -109,14 +114,44 @@ async def run(results: int, rounds: int) -> dict[str, Any]:
         server.close()  # type: ignore[attr-defined]
 
 
+def page(figures: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    lines = [
+        "# The record with many results",
+        "",
+        f"Made by `make bench-record` (`tests/benchmarks/record.py`) on {figures['cores']} cores, "
+        f"{figures['architecture']}: {figures['results']} results ({figures['resources']} FHIR resources, seeded in "
+        f"{figures['seed_s']} s), {figures['rounds']} questions of each kind, one after the other, each about another "
+        "result. The first is a function of the program, asked of PostgreSQL; the others are requests of the FHIR "
+        "service over HTTP. The machine's load average was "
+        f"{figures['load_average']['before']:.1f} before and {figures['load_average']['after']:.1f} at the end.",
+        "",
+        "| asked | median, ms | p99, ms | most, ms |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {each['median_ms']} | {each['p99_ms']} | {each['max_ms']} |"
+        for name, each in figures["asked"].items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="folder for record.json and record.md")
     given = parser.parse_args()
     configure_logs("warning")
+    before = os.getloadavg()[0]
     figures = asyncio.run(run(given.results, given.rounds))
+    figures["load_average"] = {"before": before, "after": os.getloadavg()[0]}
+    figures |= {"rounds": given.rounds, "cores": len(os.sched_getaffinity(0)), "architecture": platform.machine()}
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
+        (given.out / "record.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        (given.out / "record.md").write_text(page(figures), encoding="utf-8")
     if given.json:
         print(json.dumps(figures, indent=2))
         return
