@@ -22,6 +22,8 @@ from trabecula.errors import InvalidPatientContext
 from trabecula.patient import PatientContext, Sex
 
 MAX_FILE_BYTES: Final = 1024 * 1024
+_LARGEST: Final = 1e9
+"""Beyond which no number is read at all."""
 
 PLAUSIBLE: Final = {"age_years": (0.0, 130.0), "height_m": (0.3, 2.6), "weight_kg": (1.0, 500.0)}
 """Beyond these a figure is a slip of the keyboard or of the unit, not a person."""
@@ -177,9 +179,9 @@ def _measured(observation: dict[str, Any]) -> dict[str, float]:
     if not isinstance(quantity, dict):
         return {}
     value, unit = quantity.get("value"), quantity.get("code") or quantity.get("unit")
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
         raise InvalidPatientContext(field=field, must_be="a number")
-    if unit not in _UNITS[field]:
+    if not isinstance(unit, str) or unit not in _UNITS[field]:
         raise InvalidPatientContext(field=field, units=" ".join(_UNITS[field]))
     return {field: value * _UNITS[field][unit]}
 

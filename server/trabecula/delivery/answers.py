@@ -143,7 +143,7 @@ def expect_ok(answer: Answer, now: datetime, resource_type: str | None = None) -
 def _says_unsupported(outcome: Json | None) -> bool:
     issues = outcome.get("issue", ()) if outcome else ()
     errors = [issue for issue in issues if isinstance(issue, dict) and issue.get("severity") in ("error", "fatal")]
-    return bool(errors) and all(issue.get("code") in _UNSUPPORTED for issue in errors)
+    return bool(errors) and all(str(issue.get("code")) in _UNSUPPORTED for issue in errors)
 
 
 MAX_RETRY_AFTER_S: Final = 6 * 3600.0

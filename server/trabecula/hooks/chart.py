@@ -95,12 +95,12 @@ def dxa_done(reports: Iterable[Json], results: Iterable[Json], patient_id: str) 
     found = [
         DxaDone(_when(each))
         for each in _of_patient(reports, "DiagnosticReport", patient_id)
-        if each.get("status") in _DONE and _is_dxa(each, codes.DXA_STUDIES)
+        if _text(each.get("status")) in _DONE and _is_dxa(each, codes.DXA_STUDIES)
     ]
     found += [
         DxaDone(_when(each))
         for each in _of_patient(results, "Observation", patient_id)
-        if each.get("status") in _RESULT_DONE and _codings_of(each) & (codes.DXA_RESULTS | codes.DXA_STUDIES)
+        if _text(each.get("status")) in _RESULT_DONE and _codings_of(each) & (codes.DXA_RESULTS | codes.DXA_STUDIES)
     ]
     return tuple(sorted(found, key=lambda dxa: dxa.on or date.min, reverse=True))
 
@@ -110,7 +110,7 @@ def dxa_orders(requests: Iterable[Json], patient_id: str) -> tuple[DxaOrder, ...
     return tuple(
         DxaOrder(_text(each.get("id")), str(each.get("status")))
         for each in _of_patient(requests, "ServiceRequest", patient_id)
-        if each.get("status") in _ORDERED and is_dxa_order(each) and not _is_machine_proposal(each)
+        if _text(each.get("status")) in _ORDERED and is_dxa_order(each) and not _is_machine_proposal(each)
     )
 
 

@@ -61,7 +61,7 @@ def _is_resource(entry: Json) -> bool:
 def _is_failure(resource: Json) -> bool:
     issues = resource.get("issue") if resource["resourceType"] == "OperationOutcome" else None
     return isinstance(issues, list) and any(
-        isinstance(each, Mapping) and each.get("severity") in _FAILED for each in issues
+        isinstance(each, Mapping) and str(each.get("severity")) in _FAILED for each in issues
     )
 
 

@@ -46,7 +46,7 @@ class Context:
         return tuple(
             each
             for each in self.draft_orders
-            if f"{each.get('resourceType')}/{each.get('id')}" in wanted or each.get("id") in wanted
+            if f"{each.get('resourceType')}/{each.get('id')}" in wanted or str(each.get("id")) in wanted
         )
 
 

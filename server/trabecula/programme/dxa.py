@@ -34,6 +34,9 @@ AREAL_DENSITY_UNIT: Final = "g/cm2"
 T_SCORE_CODES: Final = frozenset({"38267-1", "104938-6", "38261-4", "38263-0", "38265-5"})
 """Codes whose value is a T-score where the unit says nothing (``1`` or none)."""
 PLAUSIBLE_T_SCORE: Final = (-10.0, 10.0)
+PLAUSIBLE_AREAL_BMD_G_CM2: Final = (0.0, 5.0)
+"""Far beyond any bone; keeps out slips of the unit and numbers without end."""
+_LARGEST: Final = 1e9
 ENDED: Final = frozenset({"final", "amended", "corrected", "appended"})
 MAX_RESOURCES: Final = 500
 
@@ -153,17 +156,25 @@ def _values(observation: Json) -> Iterator[DxaValue]:
     for part in (observation, *(_list(observation, "component"))):
         quantity = part.get("valueQuantity") if isinstance(part, dict) else None
         codes = _codes(part.get("code")) & set(SITES) if isinstance(part, dict) else set()
-        if not isinstance(quantity, dict) or not codes or not isinstance(quantity.get("value"), int | float):
+        if not isinstance(quantity, dict) or not codes or not _is_number(quantity.get("value")):
             continue
         code, value = min(codes), float(quantity["value"])
         unit = str(quantity.get("code") or quantity.get("unit") or "1")
         if unit == AREAL_DENSITY_UNIT:
+            low, high = PLAUSIBLE_AREAL_BMD_G_CM2
+            if not low <= value <= high:
+                raise InvalidRequest(field="valueQuantity", must_be="an areal density", at_least=low, at_most=high)
             yield DxaValue(SITES[code], areal_bmd_g_cm2=value)
         elif unit in T_SCORE_UNITS or (unit == "1" and code in T_SCORE_CODES):
             low, high = PLAUSIBLE_T_SCORE
             if not low <= value <= high:
                 raise InvalidRequest(field="valueQuantity", must_be="a T-score", at_least=low, at_most=high)
             yield DxaValue(SITES[code], t_score=value)
+
+
+def _is_number(value: object) -> bool:
+    """A number of JSON that a float can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _patient(item: Json, by_reference: dict[str, Json]) -> Iterator[PatientKey]:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import httpx
 import stamina
 from python_multipart import MultipartParser
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError, MultipartParseError
 
 from trabecula.delivery.answers import Answer, Setback, Verdict, expect_ok
 from trabecula.delivery.pacs.stow import DICOM_JSON, request
@@ -205,7 +205,10 @@ def _parser(content_type: str, parts: _Parts) -> MultipartParser:
     if message.get_content_type() != "multipart/related" or not isinstance(boundary, str):
         raise Setback(Verdict.RETRY, "answer-unusable")
     callbacks: Any = {"on_part_data": parts.data, "on_part_end": parts.part_end, "on_end": parts.end}
-    return MultipartParser(boundary.encode(), callbacks)
+    try:
+        return MultipartParser(boundary.encode(), callbacks)
+    except FormParserError as error:  # a boundary longer than any may be
+        raise Setback(Verdict.RETRY, "answer-unusable") from error
 
 
 def _passes(error: Exception) -> bool:

@@ -11,7 +11,7 @@ from email.message import Message
 from typing import Any, Final
 
 from python_multipart import MultipartParser
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError, MultipartParseError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -185,4 +185,7 @@ def _parser(content_type: str, parts: _Parts) -> MultipartParser:
     if str(kind).strip('"').lower() != "application/dicom":
         raise UnsupportedMediaType
     callbacks: Any = {"on_part_data": parts.data, "on_part_end": parts.part_end, "on_end": parts.end}
-    return MultipartParser(boundary.encode(), callbacks)
+    try:
+        return MultipartParser(boundary.encode(), callbacks)
+    except FormParserError:  # a boundary longer than any may be
+        raise UnsupportedMediaType from None

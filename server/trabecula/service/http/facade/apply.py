@@ -216,7 +216,7 @@ async def _subject_texts(request: Request) -> list[str]:
         name = each.get("name") if isinstance(each, dict) else None
         if name == "subject":
             found.append(_text_of(each))
-        elif name not in _OTHERS:
+        elif not isinstance(name, str) or name not in _OTHERS:
             raise InvalidRequest(why="a parameter that the operation does not know")
     return found
 
