@@ -34,6 +34,9 @@ from image import (
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DRAIN_S = 120.0
+TIMES = ("build_s", "start_s", "drain_s")
+MOST_BUSY = 1.0
+"""Load average beyond which other work ran: no times are published then."""
 
 
 @dataclass
@@ -233,10 +236,11 @@ def committed(folder: Path) -> Path:
 
 def prove(work: Path) -> Proof:
     proof, store = Proof(), Store(work)
+    busy = os.getloadavg()[1]
     context = committed(work / "context")
     proof.figures["base_bytes"] = make_base(store)
     proof.figures["build_s"] = round(build(store, context, "runtime", IMAGE, work / "build.log"), 1)
-    proof.check("the Containerfile builds", True, f"{proof.figures['build_s']} s")
+    proof.check("the Containerfile builds", True)
     settings = config(store, IMAGE)
     proof.figures["image_bytes"] = size_bytes(store, IMAGE)
     proof.figures["layers"] = layers(store, IMAGE)
@@ -248,6 +252,9 @@ def prove(work: Path) -> Proof:
     use_it(proof, root, settings, work / "use")
     refuse(proof, root, settings, work / "refuse")
     deliver_models(proof, store, root, settings, context, work / "deliver")
+    if busy > MOST_BUSY:
+        for name in TIMES:
+            del proof.figures[name]
     return proof
 
 
@@ -270,10 +277,9 @@ def write(proof: Proof, out: Path) -> None:
         ("of it the base (debootstrap with Python 3.11)", f"{figures['base_bytes'] / 1e6:.0f} MB"),
         ("of it the program with its packages", f"{figures['program_bytes'] / 1e6:.0f} MB"),
         ("image of the models alone", f"{figures['models_image_bytes'] / 1e6:.1f} MB"),
-        ("build", f"{figures['build_s']:.0f} s"),
-        ("first start, with a new database", f"{figures['start_s']:.1f} s"),
-        ("stop with one study running", f"{figures['drain_s']:.1f} s"),
     ]
+    names = ("build", "first start, with a new database", "stop with one study running")
+    rows += [(what, f"{figures[name]:.1f} s") for what, name in zip(names, TIMES, strict=True) if name in figures]
     text = "# The image, built and used\n\nWritten by `make container-proof` "
     text += f"({machine['cores']} cores, {machine['machine']}). What it means: [containers.md](../containers.md).\n\n"
     text += "| what | measured |\n|---|---|\n" + "".join(f"| {what} | {seen} |\n" for what, seen in rows)
