@@ -19,6 +19,8 @@ _ROUNDING_MM = 0.11
 """Positions are often written with one decimal."""
 _ROUNDED_UP = 1.01
 """5 mm may be written, or come out of positions, as 5.001."""
+_LEAST_PIXEL_MM = 0.01
+"""No CT of a person has smaller pixels; squares of much smaller numbers vanish."""
 _GAP_FACTOR = 1.5
 _DRIFT_PIXELS = 0.5
 """In-plane drift over the whole stack that needs no resampling."""
@@ -49,7 +51,7 @@ def plan_grid(stack: Stack, limits: ImagingLimits) -> GridPlan | tuple[Refusal, 
     first = stack.slices[0].frame
     if not (first.position and first.orientation and first.pixel_spacing) or not _orthonormal(first.orientation):
         return (refuse(RefusalCode.NO_AXIAL_SERIES, "The header does not place the images."),)
-    if min(first.pixel_spacing) <= 0:
+    if min(first.pixel_spacing) < _LEAST_PIXEL_MM:
         return (refuse(RefusalCode.NO_AXIAL_SERIES, "The header gives no pixel spacing."),)
     normal = slice_normal(first.orientation)
     oblique_deg = math.degrees(math.acos(min(1.0, abs(float(normal[2])))))
