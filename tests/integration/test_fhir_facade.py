@@ -440,12 +440,14 @@ async def test_the_log_holds_no_word_of_a_patient(site: LiveHttp, capsys: pytest
 
 
 async def test_every_access_is_noted(site: LiveHttp) -> None:
-    await site.get(f"Observation?patient.identifier={PATIENT}", headers={"x-request-id": "canary-1"})
+    await site.get(
+        f"Observation?patient.identifier={PATIENT}", headers={"x-request-id": "0f0e0d0c-0b0a-4909-8807-060504030201"}
+    )
     ((report,),) = ([each["resource"] for each in await entries(site, "DiagnosticReport")],)
     await site.get(f"DiagnosticReport/{report['id']}")
     events = [each["resource"] for each in await entries(site, f"AuditEvent?patient.identifier={PATIENT}")]
     assert {each["subtype"][0]["code"] for each in events} == {"read", "search-type"}
-    search = next(each for each in events if "canary-1" in json.dumps(each))
+    search = next(each for each in events if "0f0e0d0c-0b0a-4909-8807-060504030201" in json.dumps(each))
     assert search["action"] == "E"
     assert any("query" in entity for entity in search["entity"])
     (of_patient,) = [each for each in search["entity"] if each.get("role", {}).get("code") == "1"]

@@ -14,6 +14,7 @@ from trabecula.hooks.results import StoredResult
 
 NOT_A_T_SCORE: Final = "Not a DXA T-score and not comparable to one."
 NOT_FOR_RULE_OUT: Final = "Cannot be used to rule out low bone density."
+INTENDED_USE: Final = "Research use; not a medical device."
 PRELIMINARY: Final = "Preliminary: made by a program, not reviewed by a radiologist."
 _SIGNED: Final = "Made by a program and signed off by a radiologist."
 _LEVELS_SHOWN: Final = 4
@@ -51,7 +52,7 @@ def detail(result: StoredResult, remarks: tuple[str, ...] = ()) -> str:
     lines = [f"**{_SIGNED if result.signed else PRELIMINARY}**", "", *_facts(result), ""]
     if result.statement:
         lines += [escaped(result.statement), ""]
-    lines += [f"- **{NOT_A_T_SCORE} {NOT_FOR_RULE_OUT}**", *(f"- {each}" for each in remarks)]
+    lines += [f"- **{NOT_A_T_SCORE} {NOT_FOR_RULE_OUT} {INTENDED_USE}**", *(f"- {each}" for each in remarks)]
     lines += [f"- {escaped(due.text)} *{escaped(due.citation)}*" for due in result.due]
     return "\n".join(lines)
 

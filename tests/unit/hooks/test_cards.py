@@ -83,7 +83,15 @@ def test_a_delete_must_name_a_resource_and_carry_none() -> None:
 @pytest.mark.parametrize("status", ["preliminary", "final"])
 def test_the_detail_says_what_the_number_is_and_is_not(status: str) -> None:
     detail = only(cards([result(status=status, fracture_levels=("T12", "L1"))])).detail
-    for words in ("71 ± 6 mg/cm3 (K2HPO4)", "Not a DXA T-score", "rule out", "T12, L1", "2026-03-14", "He N, Li Y"):
+    for words in (
+        "71 ± 6 mg/cm3 (K2HPO4)",
+        "Not a DXA T-score",
+        "rule out",
+        "Research use; not a medical device",
+        "T12, L1",
+        "2026-03-14",
+        "He N, Li Y",
+    ):
         assert words in detail
     assert ("Preliminary" in detail) is (status == "preliminary")
     assert "osteoporosis" in detail
