@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from trabecula.cli import (
+    audit,
     database,
     deliveries,
     demo,
@@ -47,6 +48,7 @@ app.add_typer(scanner.app, name="scanner")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
+app.add_typer(audit.app, name="audit")
 app.add_typer(destinations.app, name="destinations")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(jobs.app, name="jobs")

@@ -22,6 +22,7 @@ from trabecula.work.database import Database
 Json = dict[str, Any]
 
 MOST_PATIENTS: Final = 200
+"""In one event; an access that shows more of them makes several events with one request id."""
 
 
 class Outcome(StrEnum):
@@ -67,7 +68,7 @@ def keep_accesses(database: Database, base_url: str = FhirOptions.base_url) -> A
 
     async def keep(access: Access) -> None:
         async with database.transaction() as connection:
-            await append(connection, access, base_url)
+            await _append_whole(connection, access, base_url)
 
     return keep
 
@@ -82,7 +83,7 @@ def keep_calls(database: Database, base_url: str = FhirOptions.base_url) -> Call
     async def keep(access: Access, screening_ids: Sequence[str]) -> None:
         async with database.transaction() as connection:
             patients = await patients_of(connection, screening_ids)
-            await append(connection, replace(access, patients=patients), base_url)
+            await _append_whole(connection, replace(access, patients=patients), base_url)
 
     return keep
 
@@ -104,6 +105,13 @@ def _is_id(text: str) -> bool:
         return str(uuid.UUID(text)) == text
     except ValueError:
         return False
+
+
+async def _append_whole(connection: AsyncConnection, access: Access, base_url: str) -> None:
+    """As many events as it takes to name every patient."""
+    for start in range(0, max(1, len(access.patients)), MOST_PATIENTS):
+        patients = access.patients[start : start + MOST_PATIENTS]
+        await append(connection, replace(access, patients=patients), base_url)
 
 
 async def append(connection: AsyncConnection, access: Access, base_url: str = FhirOptions.base_url) -> str:

@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry, disable_created_metrics, start_
 
 from trabecula.config import Role, Settings, split_address
 from trabecula.errors import ConfigurationError
-from trabecula.record.audit import keep_calls
-from trabecula.service.access_events import also_tells
+from trabecula.record.audit import keep_accesses, keep_calls
+from trabecula.service.access_events import also_tells, tells_accesses
 from trabecula.service.admin import AdminServicer
 from trabecula.service.auth.callers import caller_check
 from trabecula.service.auth.tokens import TokenVerifier
@@ -202,7 +202,12 @@ class Server:
         # Imported here: most deployments take studies in by other doors, and do without pynetdicom's threads.
         from trabecula.service.dimse.serving import dimse_service
 
-        door = dimse_service(self._settings, self.database, self.content, self.store, self._limits)
+        opened = (self.database, self.content, self.store)
+        listeners = (
+            keep_accesses(self.database, self._settings.fhir_base_url.rstrip("/")),
+            tells_accesses(self._tell),
+        )
+        door = dimse_service(self._settings, *opened, self._limits, listeners)
         self._dimse = await self._open.enter_async_context(door)
 
     async def _accepting(self) -> bool:

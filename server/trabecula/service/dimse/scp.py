@@ -6,9 +6,11 @@ import asyncio
 import logging
 import ssl
 import threading
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -24,6 +26,7 @@ from trabecula import __version__
 from trabecula.config import Settings, split_address
 from trabecula.errors import ConfigurationError, TooManyRequests, TrabeculaError
 from trabecula.imaging.limits import ImagingLimits
+from trabecula.record.audit import Access, AccessListener
 from trabecula.service.dimse.contexts import STORAGE, supported_contexts
 from trabecula.service.dimse.peers import Peers, parse_peers
 from trabecula.service.dimse.reception import Instance, Reception, read_instance
@@ -76,6 +79,8 @@ class _Caller:
     studies: set[str] = field(default_factory=set)
     pending_bytes: int = 0
     """Since the last instance was whole."""
+    title: str = ""
+    address: str = ""
     counted_as: str | None = None
     """Under which name the association is one of its peer's."""
     is_open: Callable[[], bool] = lambda: False
@@ -84,14 +89,22 @@ class _Caller:
 class DimseServer:
     """C-ECHO, C-STORE and storage commitment for a site's peers."""
 
-    def __init__(self, reception: Reception, settings: Settings, clients: ClientLimits | None = None) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        settings: Settings,
+        clients: ClientLimits | None = None,
+        listeners: Sequence[AccessListener] = (),
+    ) -> None:
         """Args:
             clients: how many associations each peer may have open and begin; None sets no such limit.
+            listeners: told of each study that an association brings, before its first instance is acknowledged.
 
         Raises:
             ConfigurationError: when the peers cannot be read.
         """
         self._clients = clients
+        self._listeners = tuple(listeners)
         self.port = 0
         """Where it listens, once started."""
         self._reception = reception
@@ -152,7 +165,8 @@ class DimseServer:
         primitive = request.primitive
         title = "" if primitive is None else str(getattr(primitive, "calling_ae_title", ""))
         caller = self._caller(event.assoc)
-        if self._peers.allows(title, str(request.address)):
+        caller.title, caller.address = title.strip(), str(request.address)
+        if self._peers.allows(title, caller.address):
             caller.allowed = self._has_room(event.assoc, caller, f"ae {title.strip()}")
 
     def _has_room(self, association: Association, caller: _Caller, name: str) -> bool:
@@ -199,6 +213,8 @@ class DimseServer:
             if instance is None:
                 return int(StoreStatus.DATA_SET_MISMATCH)
             self._wait(lambda: self._reception.take(instance))
+            if instance.study_uid not in caller.studies:
+                self._wait(lambda: self._note(caller))
         except TrabeculaError as error:
             return _answer(error)
         except FutureTimeout:
@@ -208,6 +224,20 @@ class DimseServer:
             return int(StoreStatus.FAULT)
         caller.studies.add(instance.study_uid)
         return int(StoreStatus.SUCCESS)
+
+    async def _note(self, caller: _Caller) -> None:
+        """Tell that a peer has brought a study; whose it is, is not known before it is read."""
+        access = Access(
+            at=datetime.now(UTC),
+            interaction="create",
+            action="C",
+            resource_type="ImagingStudy",
+            client_id=caller.title,
+            client_address=caller.address,
+            request_id=str(uuid.uuid4()),
+        )
+        for listener in self._listeners:
+            await listener(access)
 
     def _on_released(self, event: Event) -> None:
         studies = sorted(self._caller(event.assoc).studies)

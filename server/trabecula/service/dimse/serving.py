@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from trabecula.config import Settings
+from trabecula.record.audit import AccessListener
 from trabecula.service.dimse.reception import Reception
 from trabecula.service.dimse.scp import DimseServer
 from trabecula.service.limits import ClientLimits
@@ -38,6 +39,7 @@ async def dimse_service(
     content: ContentStore,
     store: ScreeningStore,
     limits: ClientLimits | None = None,
+    listeners: Sequence[AccessListener] = (),
 ) -> AsyncIterator[DimseDoor]:
     """Listen on ``dimse_listen`` during the block, and accept studies that are complete.
 
@@ -45,7 +47,7 @@ async def dimse_service(
         ConfigurationError: if the address is taken, or the peers or the TLS files cannot be used.
     """
     reception = Reception(database, content, store, settings)
-    server = DimseServer(reception, settings, limits)
+    server = DimseServer(reception, settings, limits, listeners)
     server.start()
     reception.start()
     try:
