@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import report_samples as samples
 from pages_site import MRN, NOW, Site, pages_site
 from sqlalchemy import func, select, update
+from typer.testing import CliRunner, Result
 
+from trabecula.cli.app import app
+from trabecula.config import Settings
 from trabecula.errors import InvalidRequest
 from trabecula.programme.schema import dxa_result, dxa_task
 from trabecula.programme.sign_off import Reviewer, Verdict, list_reviews, sign
@@ -174,3 +180,49 @@ async def test_nobody_is_erased_by_an_empty_name(site: Site) -> None:
 
 def test_lists_may_have_notes() -> None:
     assert ids_in(["a\n", "\n", "# all of March\n", " b # seen by Ada\n", "a\n"]) == ("a", "b")
+
+
+@pytest.fixture
+def command(
+    database_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Awaitable[Result]]:
+    """``trabecula results`` on the site's own database and content (``content`` in the state folder)."""
+    monkeypatch.setenv("TRABECULA_DATABASE_URL", str(database_settings.database_url))
+    monkeypatch.setenv("TRABECULA_STATE_DIR", str(tmp_path))
+    if database_settings.database_password_file is not None:
+        monkeypatch.setenv("TRABECULA_DATABASE_PASSWORD_FILE", str(database_settings.database_password_file))
+
+    async def run(*arguments: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, app, ["results", *arguments])
+
+    return run
+
+
+async def test_the_command_finds_withdraws_and_erases(
+    site: Site, command: Callable[..., Awaitable[Result]], tmp_path: Path
+) -> None:
+    wrong = await site.add_result(report_of(1, software_version="0.0.9"))
+    right = await site.add_result(report_of(2, "P2"))
+    found = await command("find", "--software", "0.0.9", "--json")
+    assert [each["screening_id"] for each in json.loads(found.stdout)] == [wrong], found.output
+    assert json.loads(found.stdout)[0]["study_uid"] == "1.2.3.1"
+    assert "P1" not in found.stdout, "no name and no number of the patient"
+
+    listed = tmp_path / "wrong.txt"
+    listed.write_text((await command("find", "--software", "0.0.9", "--ids")).stdout)
+    who = ["--reviewer-id", "ada", "--reviewer-name", "Dr. Ada Example", "--reason", "scanner 3"]
+    assert (await command("withdraw", str(listed), *who)).exit_code == 0
+    assert "preliminary" in (await command("find", "--software", "0.0.9")).stdout, "nothing is done without --yes"
+    assert (await command("withdraw", str(listed), *who, "--yes", "--quiet")).stdout == "withdrawn: 1\n"
+    assert (await command("withdraw", str(listed), *who, "--yes", "--quiet")).stdout == "was-withdrawn: 1\n"
+    listed.write_text(f"{right}\nnobody\n")
+    half = await command("withdraw", str(listed), *who, "--yes", "--quiet")
+    assert (half.exit_code, "withdrawn: 1" in half.stdout, "not-found: nobody" in half.stderr) == (3, True, True)
+
+    assert "would be erased" in (await command("erase", "P1")).stdout
+    assert (await everything_of(site, "P1"))["result"] == 1
+    assert "1 screenings" in (await command("erase", "P1", "--yes")).stdout
+    assert set((await everything_of(site, "P1")).values()) == {0}
+    async with site.pages.database.transaction() as connection:
+        events = (await connection.execute(select(audit_event.c.content).order_by(audit_event.c.seq))).scalars().all()
+    assert [each["action"] for each in events] == ["E", "E", "E", "U", "U", "U", "U", "E", "D"], "each is recorded"
