@@ -21,7 +21,7 @@ from trabecula.service.auth.calls import CALLS, CallRule
 from trabecula.service.call_accesses import access_of
 from trabecula.service.interceptors import OTHER_SERVICES, Context, Handler, with_behaviour
 from trabecula.service.limits import ClientLimits
-from trabecula.work.events import describe_fault
+from trabecula.telemetry.faults import describe_fault
 
 DOOR: Final = "grpc"
 UPLOADS: Final = frozenset({"/trabecula.v1.ScreeningService/SubmitStudy"})

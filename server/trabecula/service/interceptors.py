@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from trabecula.errors import TrabeculaError, Unforeseen
 from trabecula.service.status import rich_status, status_code
 from trabecula.service.undecodable import answering, decodable
+from trabecula.telemetry.faults import describe_fault
 from trabecula.telemetry.tracing import Tracing
-from trabecula.work.events import describe_fault
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import structlog
 
-from trabecula.work.events import describe_fault
+from trabecula.telemetry.faults import describe_fault
 
 EVENT: Final = "library"
 CONSTANT_TEMPLATES: Final = frozenset({"psycopg", "psycopg.pool", "uvicorn.error"})

@@ -19,9 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.errors import DatabaseUnavailable, WorkerLost
+from trabecula.telemetry.faults import describe_fault
 from trabecula.work import reading
 from trabecula.work.database import Database
-from trabecula.work.events import describe_fault
 from trabecula.work.queue import SCREEN_TASK
 from trabecula.work.states import State
 from trabecula.work.store import LONGEST_DELAY_S, ScreeningStore, enqueue

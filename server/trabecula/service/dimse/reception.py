@@ -25,10 +25,10 @@ from trabecula.patient import PatientContext
 from trabecula.service.admission import places, retry_after_s
 from trabecula.service.dimse import journal
 from trabecula.service.dimse.journal import Extent, Received
+from trabecula.telemetry.faults import describe_fault
 from trabecula.work.content import ContentStore
 from trabecula.work.content_guard import hold
 from trabecula.work.database import Database
-from trabecula.work.events import describe_fault
 from trabecula.work.records import Priority, ScreeningRecord, Source
 from trabecula.work.states import State
 from trabecula.work.store import ScreeningStore

@@ -32,7 +32,7 @@ from trabecula.service.dimse.peers import Peers, parse_peers
 from trabecula.service.dimse.reception import Instance, Reception, read_instance
 from trabecula.service.dimse.statuses import StoreStatus, status_of
 from trabecula.service.limits import ClientLimits
-from trabecula.work.events import describe_fault
+from trabecula.telemetry.faults import describe_fault
 from trabecula.work.records import Source
 
 DOOR: Final = "dimse"

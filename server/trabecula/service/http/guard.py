@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trabecula.errors import InvalidRequest, RequestTimedOut, RequestTooLarge, TrabeculaError, Unforeseen
 from trabecula.service.http.outcomes import error_response
 from trabecula.service.limits import ClientLimits, network_of
-from trabecula.work.events import describe_fault
+from trabecula.telemetry.faults import describe_fault
 
 _REQUEST_ID: Final = re.compile(rb"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """A UUID or a trace id. A freer form would let a client write an accession number into our logs."""
