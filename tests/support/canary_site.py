@@ -13,16 +13,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import psutil
 from canary import CANARIES, Leak, leaks
 from cds_ehr import ISS, Signer
 from live_http import ISSUER, Issuer
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from pydicom import Dataset, FileDataset, dcmread
 
 from trabecula.anatomy import Level
@@ -142,6 +145,39 @@ class QuotingEhr:
             server.server_close()
 
 
+# --- a collector of traces -------------------------------------------------------------------------------------------
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    """Keeps every span as it came over the wire."""
+
+    def __init__(self) -> None:
+        self.exports: list[bytes] = []
+        self.spans: list[str] = []
+
+    def Export(  # noqa: N802 - named by OTLP
+        self, request: trace_service_pb2.ExportTraceServiceRequest, context: grpc.ServicerContext
+    ) -> trace_service_pb2.ExportTraceServiceResponse:
+        del context
+        self.exports.append(request.SerializeToString() + str(request).encode())
+        self.spans += [
+            span.name for each in request.resource_spans for scope in each.scope_spans for span in scope.spans
+        ]
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[str]:
+        """Address to export to."""
+        server = grpc.server(ThreadPoolExecutor(2))
+        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.stop(0.5)
+
+
 # --- the service -----------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +198,7 @@ class CanarySite:
     issuer: Issuer
     signer: Signer
     ehr: QuotingEhr
+    collector: Collector
     environment: dict[str, str]
     watched: set[str] = field(default_factory=set)
     """Names of files, and command lines, that were seen at any time."""
@@ -211,6 +248,7 @@ class CanarySite:
         """Whatever left the service by log, metrics, names of files, command lines or the database's own log."""
         self.watch()
         found = leaks("log of the service", self.log.read_bytes()) + leaks("metrics", self.metrics())
+        found += leaks("traces", b"".join(self.collector.exports))
         found += leaks("file names and command lines", "\n".join(sorted(self.watched)))
         for path in sorted((self.folder / "state").glob("database/**/log/*")):
             found += leaks(f"PostgreSQL's log {path.name}", path.read_bytes())
@@ -273,10 +311,10 @@ def _settings(folder: Path, ehr: QuotingEhr, issuer: Issuer, signer: Signer) -> 
 @contextlib.contextmanager
 def canary_site(folder: Path, changes: Mapping[str, str] = {}, extra: Mapping[str, str] = {}) -> Iterator[CanarySite]:
     """Run ``trabecula serve --role all`` with its own PostgreSQL until the end of the block."""
-    issuer, signer, ehr = Issuer.make(), Signer(), QuotingEhr()
+    issuer, signer, ehr, collector = Issuer.make(), Signer(), QuotingEhr(), Collector()
     (folder / "tmp").mkdir(parents=True)
-    with ehr.serving():
-        chosen = {**_settings(folder, ehr, issuer, signer), **changes}
+    with ehr.serving(), collector.serving() as traces:
+        chosen = {**_settings(folder, ehr, issuer, signer), "traces_endpoint": traces, **changes}
         known = Settings.__dataclass_fields__
         assert not chosen.keys() - known.keys()
         environment = {
@@ -294,7 +332,7 @@ def canary_site(folder: Path, changes: Mapping[str, str] = {}, extra: Mapping[st
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
         metrics_port = int(chosen["metrics_listen"].rpartition(":")[2])
-        site = CanarySite(folder, process, {}, metrics_port, issuer, signer, ehr, environment)
+        site = CanarySite(folder, process, {}, metrics_port, issuer, signer, ehr, collector, environment)
         try:
             site.until(ready.exists)
             site.ports = _ports(site.log)
