@@ -189,7 +189,8 @@ def _gdcm(stored: bytes, pixels: PixelFormat) -> StoredArray:
     grey = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(pixels.transfer_syntax)))
-    stored_bits = pixels.bits_stored
+    # GDCM ends the process where a byte has unused bits.
+    stored_bits = pixels.bits_stored if pixels.bits_allocated == 16 else pixels.bits_allocated
     image.SetPixelFormat(gdcm.PixelFormat(1, pixels.bits_allocated, stored_bits, stored_bits - 1, int(pixels.signed)))
     decoded = image.GetBuffer().encode("utf-8", "surrogateescape")  # GDCM hands char* over as str
     kind = "i" if pixels.signed else "u"

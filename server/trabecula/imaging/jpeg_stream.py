@@ -25,7 +25,7 @@ _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
 def check_jpeg(stored: bytes, pixels: PixelFormat) -> None:
     """Raises CorruptInstance where the stream is not one grey frame of the announced size from its first marker to its
     last."""
-    if stored[:2] != bytes((0xFF, _SOI)):
+    if stored[:2] != bytes((0xFF, _SOI)) or pixels.bits_allocated > 16:
         raise CorruptInstance("JPEG: start")
     at, frame, scans = 2, -1, 0
     component = b""
