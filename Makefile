@@ -6,7 +6,7 @@ VALIDATORS := tests/validators
 CHART_TOOLS := tests/chart
 
 .DEFAULT_GOAL := help
-.PHONY: image container-proof storage capacity help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks bench-record cohort delivery-faults lock guide chart proto clean faults sabotage load alerts soak sbom audit
+.PHONY: image container-proof trial storage capacity help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks bench-record cohort delivery-faults lock guide chart proto clean faults sabotage load alerts soak sbom audit
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -130,6 +130,9 @@ image: ## Build the image: make image PYTHON_IMAGE=python:3.11-slim-bookworm@sha
 container-proof: install-dev ## Build the image with debootstrap and buildah, use it with runc (root on Debian; ten minutes)
 	PYTHONPATH=tests/container $(BIN)/python tests/container/prove.py --out docs/benchmarks
 	$(BIN)/python scripts/write_capacity_plan.py
+
+trial: install-dev ## Follow the trial of docs/operations.md step by step
+	$(BIN)/python -m pytest -m heavy tests/acceptance/test_trial.py
 
 storage: install-dev ## Bytes that a study leaves in database and content store
 	PYTHONPATH=tests/benchmarks $(BIN)/python tests/benchmarks/storage.py --out docs/benchmarks
