@@ -68,6 +68,10 @@ class Value:
     schema: dict[str, Any]
 
 
+INT32 = 2**31 - 1
+"""Kubernetes reads most whole numbers as int32."""
+
+
 def main() -> int:
     """0 when what is written is up to date, or was written."""
     wanted = {CHART / "values.schema.json": schema_text(), CHART / "README.md": readme_text()}
@@ -140,6 +144,8 @@ def _object(node: Any, lines: list[str], path: str, description: str, found: lis
         "description": description or "Values.",
         "type": "object",
         "additionalProperties": False,
+        # All have a default. A null takes it away, and templates would stumble over what is not there.
+        "required": list(properties),
         "properties": properties,
     }
 
@@ -168,7 +174,11 @@ def _words(comment: list[str]) -> tuple[str, dict[str, Any]]:
 def _inferred(default: Any, extra: dict[str, Any]) -> dict[str, Any]:
     if "$ref" in extra or "type" in extra:
         return {}
-    kinds: dict[type, dict[str, Any]] = {bool: {"type": "boolean"}, int: {"type": "integer"}, str: {"type": "string"}}
+    kinds: dict[type, dict[str, Any]] = {
+        bool: {"type": "boolean"},
+        int: {"type": "integer", "maximum": INT32},
+        str: {"type": "string"},
+    }
     if isinstance(default, list):
         return {"type": "array", "maxItems": 100}
     return kinds[type(default)]

@@ -16,6 +16,19 @@
 {{- if and .settings.auth_issuers (not (or .settings.grpc_audience .settings.auth_audience (and .http.enabled .http.publicBaseUrl))) }}{{ $found = append $found "settings.grpc_audience: say which audience tokens for gRPC name" }}{{ end -}}
 {{- end }}
 {{- if and .worker.autoscaling.enabled .worker.keda.enabled }}{{ $found = append $found "worker: autoscaling (HPA) and keda exclude each other" }}{{ end -}}
+{{- range $role := list "api" "worker" "migrations" "tests" }}
+{{- $resources := (index $.Values $role).resources -}}
+{{- range $what := list "memory" "ephemeral-storage" }}
+{{- $most := include "trabecula.mebibytes" (dig "limits" $what "" $resources) -}}
+{{- $least := include "trabecula.mebibytes" (dig "requests" $what "" $resources) -}}
+{{- if and $most $least (gt (int64 $least) (int64 $most)) }}{{ $found = append $found (printf "%s.resources: the request of %s is more than its limit" $role $what) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- range $what, $keys := dict "database" (list .database.passwordKey .database.caKey) "tls" (list .tls.certificateKey .tls.keyKey .tls.clientCaKey) "http.tls" (list .http.tls.certificateKey .http.tls.keyKey) "dicom.tls" (list .dicom.tls.certificateKey .dicom.tls.keyKey .dicom.tls.clientCaKey) }}
+{{- $given := compact $keys -}}
+{{- if ne (len $given) (len (uniq $given)) }}{{ $found = append $found (printf "%s: one key of the Secret cannot be two files" $what) }}{{ end -}}
+{{- end -}}
+{{- if and .http.enabled (eq (int .api.service.grpcPort) (int .api.service.httpPort)) }}{{ $found = append $found "api.service: grpcPort and httpPort are the same" }}{{ end -}}
 {{- $limit := include "trabecula.mebibytes" (dig "limits" "memory" "" .worker.resources) -}}
 {{- if and $limit (le (int64 $limit) (mul (int64 .worker.studyMemoryMiB) (int64 .worker.studiesAtOnce))) }}{{ $found = append $found (printf "worker.resources.limits.memory: %d studies of %d MiB do not fit into it" (int .worker.studiesAtOnce) (int .worker.studyMemoryMiB)) }}{{ end -}}
 {{- if gt (int .api.autoscaling.minReplicas) (int .api.autoscaling.maxReplicas) }}{{ $found = append $found "api.autoscaling: minReplicas is more than maxReplicas" }}{{ end -}}
@@ -48,10 +61,11 @@
 {{- if $missing }}{{ $_ := required $text "" }}{{ end -}}
 {{- end }}
 
-{{- /* A quantity in MiB, where it ends in Mi, Gi or Ti; nothing for others. */ -}}
+{{- /* A quantity of bytes in MiB; nothing for nothing. */ -}}
 {{- define "trabecula.mebibytes" -}}
-{{- $text := toString . -}}
-{{- if hasSuffix "Mi" $text }}{{ trimSuffix "Mi" $text | float64 | int64 }}{{ end -}}
-{{- if hasSuffix "Gi" $text }}{{ mulf (trimSuffix "Gi" $text | float64) 1024 | int64 }}{{ end -}}
-{{- if hasSuffix "Ti" $text }}{{ mulf (trimSuffix "Ti" $text | float64) 1048576 | int64 }}{{ end -}}
+{{- $text := include "trabecula.number" . -}}
+{{- if $text -}}
+{{- $sizes := dict "" 0.00000095367431640625 "m" 0.00000000095367431640625 "k" 0.00095367431640625 "M" 0.95367431640625 "G" 953.67431640625 "T" 953674.31640625 "P" 953674316.40625 "Ki" 0.0009765625 "Mi" 1.0 "Gi" 1024.0 "Ti" 1048576.0 "Pi" 1073741824.0 -}}
+{{- mulf (regexFind "^[0-9.]+" $text | float64) (get $sizes (regexReplaceAll "^[0-9.]+" $text "")) | int64 -}}
+{{- end -}}
 {{- end }}

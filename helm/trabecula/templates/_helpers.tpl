@@ -8,43 +8,47 @@
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
 {{- else }}
 {{- $name := include "trabecula.name" . }}
-{{- if contains $name .Release.Name }}
-{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- $release := .Release.Name | replace "." "-" }}
+{{- /* Names of Services begin with a letter and have no dot; releases need not. */}}
+{{- if not (regexMatch "^[a-z]" $release) }}{{ $release = printf "r%s" $release }}{{ end }}
+{{- if contains $name $release }}
+{{- $release | trunc 40 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}
+{{- printf "%s-%s" $release $name | trunc 40 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 {{- end }}
 
 {{- define "trabecula.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "trabecula.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "trabecula.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{- /* All labels of an object or of pods; the chart's own before the caller's before the common ones. Takes: root,
+component, labels. */ -}}
 {{- define "trabecula.labels" -}}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- $root := .root -}}
+{{- $own := include "trabecula.selectorLabels" $root | fromYaml -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_") -}}
+{{- $_ := set $own "app.kubernetes.io/version" $root.Chart.AppVersion -}}
+{{- $_ := set $own "app.kubernetes.io/part-of" "trabecula" -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- with .component }}{{ $_ := set $own "app.kubernetes.io/component" . }}{{ end -}}
+{{- toYaml (merge $own (default (dict) .labels) $root.Values.commonLabels) }}
 {{- end }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{ include "trabecula.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: trabecula
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+
+{{- /* Takes: root, name (a suffix). */ -}}
+{{- define "trabecula.objectName" -}}
+{{ include "trabecula.fullname" .root }}{{ with .name }}-{{ . }}{{ end }}
 {{- end }}
 
 {{- /* Metadata of an object. Takes: root, name (a suffix), component, labels, annotations. */ -}}
 {{- define "trabecula.metadata" -}}
 {{- $root := .root -}}
-name: {{ include "trabecula.fullname" $root }}{{ with .name }}-{{ . }}{{ end }}
-namespace: {{ $root.Release.Namespace }}
+name: {{ include "trabecula.objectName" . | quote }}
+namespace: {{ $root.Release.Namespace | quote }}
 labels:
-  {{- include "trabecula.labels" $root | trim | nindent 2 }}
-  {{- with .component }}
-  app.kubernetes.io/component: {{ . }}
-  {{- end }}
-  {{- range $key, $value := .labels }}
-  {{ $key }}: {{ $value | quote }}
-  {{- end }}
+  {{- include "trabecula.labels" . | nindent 2 }}
 {{- with merge (dict) (default (dict) .annotations) $root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -109,7 +113,7 @@ hostUsers: false
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext:
@@ -122,10 +126,10 @@ securityContext:
 {{- with .Values -}}
 {{- $secrets := list .database.existingSecret .content.existingSecret .tls.existingSecret .files.existingSecret .clientKeys.existingSecret .delivery.existingSecret .http.tls.existingSecret .http.users.existingSecret .http.sessionKey.existingSecret .http.cdsClients.existingSecret .dicom.tls.existingSecret -}}
 {{- range ($secrets | uniq | compact) }}
-{{ . }}: {{ dig "metadata" "resourceVersion" "" (lookup "v1" "Secret" $root.Release.Namespace .) | quote }}
+{{ . | quote }}: {{ dig "metadata" "resourceVersion" "" (lookup "v1" "Secret" $root.Release.Namespace .) | quote }}
 {{- end }}
 {{- with .files.existingConfigMap }}
-{{ . }}: {{ dig "metadata" "resourceVersion" "" (lookup "v1" "ConfigMap" $root.Release.Namespace .) | quote }}
+{{ . | quote }}: {{ dig "metadata" "resourceVersion" "" (lookup "v1" "ConfigMap" $root.Release.Namespace .) | quote }}
 {{- end }}
 revision: {{ .secretsRevision | quote }}
 {{- end }}
@@ -135,12 +139,12 @@ revision: {{ .secretsRevision | quote }}
 {{- define "trabecula.secretVolume" -}}
 - name: {{ .name }}
   secret:
-    secretName: {{ .secret }}
+    secretName: {{ .secret | quote }}
     defaultMode: 0440
     {{- with .items }}
     items:
       {{- range $key, $path := . }}
-      - key: {{ $key }}
+      - key: {{ $key | quote }}
         path: {{ $path }}
       {{- end }}
     {{- end }}

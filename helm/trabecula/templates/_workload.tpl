@@ -5,7 +5,7 @@
 {{- $root := .root -}}
 {{- with .root.Values -}}
 {{- range $key, $value := .extraEnv }}
-{{ $key }}: {{ $value | quote }}
+{{ $key | quote }}: {{ $value | quote }}
 {{- end }}
 {{- range $key, $value := .settings }}
 TRABECULA_{{ upper $key }}: {{ include "trabecula.number" $value | quote }}
@@ -26,7 +26,7 @@ TRABECULA_CONTENT_URL: {{ . | quote }}
 TRABECULA_CONTENT_OPTIONS_FILE: /run/secrets/trabecula/content/content.toml
 {{- end }}
 {{- if ne .models.source "builtin" }}
-TRABECULA_MODELS_DIR: {{ include "trabecula.modelsDir" $root }}
+TRABECULA_MODELS_DIR: {{ include "trabecula.modelsDir" $root | quote }}
 {{- end }}
 {{- if .delivery.existingSecret }}
 TRABECULA_DESTINATIONS_FILE: /run/secrets/trabecula/delivery/destinations.toml
@@ -91,17 +91,17 @@ TRABECULA_DIMSE_TLS_CLIENT_CA_FILE: /run/secrets/trabecula/dicom-tls/client-ca.c
 {{- with .root.Values -}}
 - name: tmp
   emptyDir:
-    sizeLimit: {{ $own.scratch.tmpSizeLimit }}
+    sizeLimit: {{ include "trabecula.number" $own.scratch.tmpSizeLimit | quote }}
     {{- with $own.scratch.tmpMedium }}
     medium: {{ . }}
     {{- end }}
 - name: state
 {{- if .content.existingClaim }}
   persistentVolumeClaim:
-    claimName: {{ .content.existingClaim }}
+    claimName: {{ .content.existingClaim | quote }}
 {{- else }}
   emptyDir:
-    sizeLimit: {{ $own.scratch.stateSizeLimit }}
+    sizeLimit: {{ include "trabecula.number" $own.scratch.stateSizeLimit | quote }}
 {{- end }}
 {{ include "trabecula.databaseVolume" $root }}
 {{- with .content.existingSecret }}
@@ -119,22 +119,22 @@ TRABECULA_DIMSE_TLS_CLIENT_CA_FILE: /run/secrets/trabecula/dicom-tls/client-ca.c
 {{- with .files.existingConfigMap }}
 - name: files
   configMap:
-    name: {{ . }}
+    name: {{ . | quote }}
 {{- end }}
 {{- if eq .models.source "imageVolume" }}
 - name: models
   image:
-    reference: {{ .models.image.repository }}@{{ .models.image.digest }}
+    reference: {{ printf "%s@%s" .models.image.repository .models.image.digest | quote }}
     pullPolicy: {{ .models.image.pullPolicy }}
 {{- else if eq .models.source "existingClaim" }}
 - name: models
   persistentVolumeClaim:
-    claimName: {{ .models.existingClaim }}
+    claimName: {{ .models.existingClaim | quote }}
     readOnly: true
 {{- else if eq .models.source "initContainer" }}
 - name: models
   emptyDir:
-    sizeLimit: {{ .models.sizeLimit }}
+    sizeLimit: {{ include "trabecula.number" .models.sizeLimit | quote }}
 {{- end }}
 {{- if eq $role "api" }}
 {{- if .tls.existingSecret }}
@@ -186,23 +186,16 @@ TRABECULA_DIMSE_TLS_CLIENT_CA_FILE: /run/secrets/trabecula/dicom-tls/client-ca.c
 {{- $own := index .root.Values .role -}}
 metadata:
   labels:
-    {{- range $key, $value := $own.podLabels }}
-    {{ $key }}: {{ $value | quote }}
-    {{- end }}
-    {{- include "trabecula.labels" $root | trim | nindent 4 }}
-    app.kubernetes.io/component: {{ $role }}
+    {{- include "trabecula.labels" (dict "root" $root "component" $role "labels" $own.podLabels) | nindent 4 }}
   annotations:
-    {{- with merge (dict) $own.podAnnotations $root.Values.commonAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
-    checksum/settings: {{ include "trabecula.environment" . | sha256sum }}
-    checksum/secrets: {{ include "trabecula.secretVersions" $root | sha256sum }}
+    {{- $sums := dict "checksum/settings" (include "trabecula.environment" . | sha256sum) "checksum/secrets" (include "trabecula.secretVersions" $root | sha256sum) }}
+    {{- toYaml (merge $sums $own.podAnnotations $root.Values.commonAnnotations) | nindent 4 }}
 spec:
   {{- include "trabecula.podCommon" $root | nindent 2 }}
-  serviceAccountName: {{ include "trabecula.serviceAccountName" $root }}
+  serviceAccountName: {{ include "trabecula.serviceAccountName" $root | quote }}
   terminationGracePeriodSeconds: {{ add (int $own.preStopSleepSeconds) (int $own.drainSeconds) (int .grace) }}
   {{- with $own.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
   {{- with $own.nodeSelector }}
   nodeSelector:
@@ -220,7 +213,7 @@ spec:
   {{- if .enabled }}
   topologySpreadConstraints:
     - maxSkew: {{ int .maxSkew }}
-      topologyKey: {{ .topologyKey }}
+      topologyKey: {{ .topologyKey | quote }}
       whenUnsatisfiable: {{ .whenUnsatisfiable }}
       labelSelector:
         matchLabels:
@@ -232,7 +225,7 @@ spec:
   {{- if eq $root.Values.models.source "initContainer" }}
   initContainers:
     - name: models
-      image: {{ $root.Values.models.image.repository }}@{{ $root.Values.models.image.digest }}
+      image: {{ printf "%s@%s" $root.Values.models.image.repository $root.Values.models.image.digest | quote }}
       imagePullPolicy: {{ $root.Values.models.image.pullPolicy }}
       command: [cp, -R, {{ printf "%s/." $root.Values.models.image.path | quote }}, /target/]
       securityContext:
@@ -246,13 +239,13 @@ spec:
   {{- end }}
   containers:
     - name: {{ $role }}
-      image: {{ include "trabecula.image" $root }}
+      image: {{ include "trabecula.image" $root | quote }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       command: [trabecula]
       args: [serve, --role, {{ $role }}]
       envFrom:
         - configMapRef:
-            name: {{ include "trabecula.fullname" $root }}-{{ $role }}
+            name: {{ printf "%s-%s" (include "trabecula.fullname" $root) $role | quote }}
       securityContext:
         {{- include "trabecula.containerSecurityContext" $root | nindent 8 }}
       ports:
