@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import report_samples as samples
 from live_service import LiveServer, StartServer, wait_until
+from otlp_collector import collecting
 from small_archive import SmallArchive, small_archive
 
 from trabecula.config import Settings
@@ -231,3 +232,17 @@ def test_a_person_s_decision_stands_when_the_study_is_read_again(
         assert archive.pulls == [KNOWN_UID, KNOWN_UID]
         (report,) = client.get("DiagnosticReport").json()["entry"]
         assert report["resource"]["meta"]["versionId"] == "1"
+
+
+def test_the_trace_goes_on_with_the_study_that_is_pulled(serve: Callable[..., httpx.Client]) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with collecting() as collector:
+        client = serve(traces_endpoint=f"http://127.0.0.1:{collector.port}")
+        response = ask(client, parameters(), traceparent=f"00-{trace}-00f067aa0ba902b7-01", prefer="respond-async")
+        assert until_there(client, response.headers["content-location"]).status_code == 200
+        wait_until(lambda: bool(collector.named("screening")), 20.0)
+        (call,) = [span for span in collector.spans if span.name.startswith("http ") and span.trace_id.hex() == trace]
+        (attempt,) = collector.named("screening")
+        assert attempt.trace_id.hex() == trace
+        assert attempt.parent_span_id == call.span_id
+        assert UID not in collector.words()

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 
+import grpc
 import pytest
 from live_service import LiveServer, StartServer, make_study, wait_until
 from otlp_collector import Collector, collecting
@@ -17,12 +19,20 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from structlog.testing import capture_logs
 
 from trabecula.config import Role, load_settings
+from trabecula.delivery.destinations import FhirDestination, PatientSystem
+from trabecula.delivery.outbox import claim
+from trabecula.delivery.sink import enqueue_everywhere
 from trabecula.errors import ConfigurationError
+from trabecula.patient import PatientContext
 from trabecula.service.client import Client
 from trabecula.service.telemetry import tracing_of, watch
 from trabecula.telemetry.context import current_trace, in_trace, read_traceparent
 from trabecula.telemetry.events import DeliveryEnded, DeliveryOutcome, DestinationKind
 from trabecula.v1 import screening_pb2 as pb
+from trabecula.work.database import Database
+from trabecula.work.records import ContentRef
+from trabecula.work.store import ScreeningStore
+from trabecula.work.submission import submission_of
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -158,6 +168,43 @@ def test_a_delivery_goes_on_with_the_trace_of_its_study() -> None:
         assert span.end_time_unix_nano - span.start_time_unix_nano == pytest.approx(2e9, rel=0.05)
 
 
+async def test_the_outbox_hands_on_the_trace_and_the_time_of_acceptance(database: Database) -> None:
+    store = ScreeningStore(database, content=None)
+    refs = (ContentRef("a" * 64, 10),)
+    with in_trace(CALLER):
+        record, _ = await store.accept(submission_of(refs, PatientContext()), refs, PatientContext())
+    to = FhirDestination("fhir", "ehr", "http://ehr.example/fhir", (PatientSystem("urn:oid:2.999"),))
+    now = datetime.now(UTC)
+    async with database.transaction() as connection:
+        await enqueue_everywhere(
+            connection, [to], chain=record.screening_id, screening_id=record.screening_id, topic="result",
+            bundle={"resourceType": "Bundle", "type": "collection", "entry": []}, now=now,
+        )  # fmt: skip
+        parcel = await claim(connection, "ehr", now, 10.0)
+    assert parcel is not None
+    assert (parcel.trace, parcel.received_at, parcel.topic) == (CALLER, record.submitted_at, "result")
+
+
+def test_https_to_a_collector_whose_authority_is_named(tmp_path: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "ca.pem"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    keys = grpc.ssl_server_credentials([((tmp_path / "key.pem").read_bytes(), (tmp_path / "ca.pem").read_bytes())])
+    with collecting(keys) as collector:
+        tracing = tracing_of(
+            load_settings(
+                {
+                    "TRABECULA_TRACES_ENDPOINT": f"https://localhost:{collector.port}",
+                    "TRABECULA_TRACES_CA_FILE": str(tmp_path / "ca.pem"),
+                }
+            )
+        )
+        with tracing.request("a call", None):
+            pass
+        tracing.close()
+        assert collector.named("a call")
+
+
 def test_histograms_name_the_trace_as_exemplar(start_server: StartServer, tmp_path: Path) -> None:
     service = start_server()
     submit(service.address, tmp_path / "study", CALLER)
@@ -204,7 +251,11 @@ class Nothing:
 sys.meta_path.insert(0, Nothing())
 from prometheus_client import CollectorRegistry
 from trabecula.config import load_settings
+from trabecula.delivery.destinations import FhirDestination, PatientSystem
+from trabecula.delivery.outbox import claim
+from trabecula.delivery.sink import enqueue_everywhere
 from trabecula.errors import ConfigurationError
+from trabecula.patient import PatientContext
 from trabecula.service.server import Server
 from trabecula.service.telemetry import watch
 watch(load_settings({}), CollectorRegistry())

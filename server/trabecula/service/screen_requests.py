@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from trabecula.errors import AlreadyEnded, NotFound, TrabeculaError, Unforeseen
 from trabecula.patient import PatientContext
 from trabecula.record.schema import screen_request
+from trabecula.telemetry.context import current_trace, in_trace
 from trabecula.work.database import Database
 from trabecula.work.queue import Task, defer, withdraw
 from trabecula.work.records import ContentRef, ScreeningRecord, Source
@@ -94,9 +95,9 @@ class ScreenRequests:
             if not force and (open_one := await self._under_way(connection, study_uid)) is not None:
                 return open_one
             await connection.execute(insert(screen_request).values(**_as_row(fresh)))
-            await defer(
-                connection, PULL_TASK, {"request_id": fresh.request_id}, lock=study_uid, queueing_lock=fresh.request_id
-            )
+            trace = current_trace()
+            arguments = {"request_id": fresh.request_id} | ({} if trace is None else {"trace": trace})
+            await defer(connection, PULL_TASK, arguments, lock=study_uid, queueing_lock=fresh.request_id)
         return fresh
 
     async def progress(self, request_id: str) -> Progress:
@@ -175,8 +176,12 @@ class PullWork:
         """For the queue."""
         return Task(PULL_TASK, self.run)
 
-    async def run(self, request_id: str) -> None:
-        """Pull one study and hand it in. Run twice it hands in once: the request's id is the idempotency key."""
+    async def run(self, request_id: str, trace: str | None = None) -> None:
+        """Pull one study and hand it in. Run twice it hands in once: the request's id is the idempotency key.
+
+        Args:
+            trace: ``traceparent`` of the request.
+        """
         async with self._database.transaction() as connection:
             request = await _read(connection, request_id)
         if request.state is not RequestState.PULLING:
@@ -186,7 +191,8 @@ class PullWork:
             patient = PatientContext()
             key = f"screen-bone:{request_id}"
             submission = submission_of(instances, patient, idempotency_key=key, source=Source.DICOMWEB)
-            record, _ = await self._store.accept(submission, instances, patient)
+            with in_trace(trace):
+                record, _ = await self._store.accept(submission, instances, patient)
         except TrabeculaError as error:
             await self._end(request_id, error)
             return
