@@ -118,6 +118,12 @@ def test_every_alert_that_is_named_has_a_rule(guide: Path, repository: Path) -> 
         assert f"alert: {name}" in rules
 
 
+def test_every_metric_is_in_the_catalogue(guide: Path, repository: Path) -> None:
+    catalogue = (repository / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    for name in set(re.findall(r"\btrabecula_[a-z_]+[a-z]", guide.read_text(encoding="utf-8"))):
+        assert f"`{name}" in catalogue, name
+
+
 def test_the_guides_are_found(repository: Path) -> None:
     readme = (repository / "README.md").read_text(encoding="utf-8")
     operations = (repository / "docs" / "operations.md").read_text(encoding="utf-8")
