@@ -68,7 +68,9 @@ def read_verified(path: Path, sha256: str, most_bytes: int = MAX_MODEL_BYTES) ->
     """
     try:
         with path.open("rb") as stream:
-            content = stream.read(most_bytes + 1) if os.fstat(stream.fileno()).st_size <= most_bytes else None
+            size_bytes = os.fstat(stream.fileno()).st_size
+            # Room is made for all that is asked for: not for the most there may be, or every worker maps 2 GiB.
+            content = stream.read(size_bytes + 1) if size_bytes <= most_bytes else None
             if content is None or len(content) > most_bytes:
                 raise ModelError(f"{path.name} is too large", file=path.name, at_most_bytes=most_bytes)
     except OSError as error:

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,16 @@ def test_the_runtime_is_imported_in_one_place(repository: Path) -> None:
     files = [path for folder in folders for path in (repository / folder).rglob("*.py")]
     pattern = re.compile(r"^\s*(import onnxruntime\b(?!\.)|from onnxruntime import)", re.MULTILINE)
     assert {path.name for path in files if pattern.search(path.read_text(encoding="utf-8"))} == {"onnx_runtime.py"}
+
+
+def test_a_small_file_takes_little_room(tmp_path: Path) -> None:
+    """A worker may map a limited amount of memory (RLIMIT_DATA)."""
+    path = tmp_path / "small.onnx"
+    path.write_bytes(b"model")
+    tracemalloc.start()
+    try:
+        read_verified(path, hashlib.sha256(b"model").hexdigest())
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 1 << 20
