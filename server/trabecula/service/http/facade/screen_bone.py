@@ -105,7 +105,7 @@ class ScreenBone:
         if progress.request.requested_by != _who(entry):
             raise ResourceNotFound
         await self.requests.cancel(request_id)
-        await entry.note(action="D")
+        await entry.note(action="E")
         text = "Taken back. A result that was there already stays."
         return json_response(outcome("informational", text, severity="information"), status=202)
 
