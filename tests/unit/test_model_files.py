@@ -252,7 +252,7 @@ def test_a_small_file_takes_little_room(tmp_path: Path) -> None:
     path.write_bytes(b"model")
     tracemalloc.start()
     try:
-        read_verified(path, hashlib.sha256(b"model").hexdigest())
+        model_files.read_verified(path, hashlib.sha256(b"model").hexdigest())
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
