@@ -13,6 +13,7 @@ from trabecula.config import Settings, split_address
 from trabecula.errors import ConfigurationError
 from trabecula.service.grpc_access import AccessInterceptor
 from trabecula.service.interceptors import CallInterceptor, CallMetrics
+from trabecula.service.tls_files import grpc_credentials
 from trabecula.telemetry.tracing import Tracing
 
 LAST_ANSWERS_S = 2.0
@@ -101,6 +102,4 @@ class GrpcServer:
 def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
     if settings.tls_certificate_file is None or settings.tls_key_file is None:
         return None
-    authority = settings.tls_client_ca_file.read_bytes() if settings.tls_client_ca_file else None
-    pair = (settings.tls_key_file.read_bytes(), settings.tls_certificate_file.read_bytes())
-    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
+    return grpc_credentials(settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from trabecula.config import PREFIX, Settings, is_loopback, listed, split_address
 from trabecula.errors import ConfigurationError
 from trabecula.outbound import OutboundPolicy, parse_policy
+from trabecula.service.tls_files import following_context
 
 FHIR_PATH: Final = "/fhir"
 
@@ -95,7 +96,7 @@ def http_options(settings: Settings) -> HttpOptions:
 
 
 def server_tls(settings: Settings) -> ssl.SSLContext | None:
-    """TLS of the HTTP service; None without a certificate.
+    """TLS of the HTTP service, with the certificate that the files hold at each connection; None without one.
 
     Raises:
         ConfigurationError: if the files cannot be used.
@@ -105,13 +106,18 @@ def server_tls(settings: Settings) -> ssl.SSLContext | None:
         return None
     if certificate is None or key is None:
         raise ConfigurationError(setting=PREFIX + "HTTP_TLS_KEY_FILE", must_be="given together with the certificate")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    chain, private = certificate, key
+
+    def make() -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(chain, private)
+        return context
+
     try:
-        context.load_cert_chain(certificate, key)
+        return following_context(make, (certificate, key))
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(setting=PREFIX + "HTTP_TLS_CERTIFICATE_FILE") from error
-    return context
 
 
 def _networks(text: str) -> tuple[str, ...]:
