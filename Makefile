@@ -101,6 +101,9 @@ chart: install-dev ## Write the Helm chart's schema and table anew, and what it 
 	$(BIN)/python scripts/write_helm_reference.py
 	TRABECULA_UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/chart
 
+chart-odd: install-dev ## Two thousand odd values for the Helm chart (an hour on two cores)
+	$(BIN)/python -m pytest -q tests/chart/test_chart_odd.py -m heavy
+
 sbom: install-dev ## Bill of materials (CycloneDX) of what runs, to out/sbom.cdx.json; docs/soup.md anew
 	$(BIN)/python scripts/write_soup.py
 	$(BIN)/python scripts/write_sbom.py --out out/sbom.cdx.json
@@ -128,7 +131,7 @@ image: ## Build the image: make image PYTHON_IMAGE=python:3.11-slim-bookworm@sha
 	  --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) $(IMAGE_ARGS) .
 
 container-proof: install-dev ## Build the image with debootstrap and buildah, use it with runc (root on Debian; ten minutes)
-	PYTHONPATH=tests/container $(BIN)/python tests/container/prove.py --out docs/benchmarks
+	PYTHONPATH=tests/container:tests/faults $(BIN)/python tests/container/prove.py --out docs/benchmarks
 	$(BIN)/python scripts/write_capacity_plan.py
 
 trial: install-dev ## Follow the trial of docs/operations.md step by step
