@@ -72,7 +72,8 @@ class Settings:
     ``tls_client_ca_file``; else everybody, on the loopback interface only. ``off`` asks nobody and works on the
     loopback interface only; the last one works anywhere, on your word."""
     grpc_audience: str | None = None
-    """Audience that tokens for gRPC must name; None takes ``auth_audience``, or the base of ``public_base_url``."""
+    """Audience that tokens for gRPC must name; None takes ``auth_audience`` or ``public_base_url``. Without any of them
+    tokens are not asked for on the loopback interface, and beyond it the service does not start."""
     grpc_clients_file: Path | None = None
     """Client certificates and what each may call (TOML; docs/grpc.md)."""
     client_requests_per_s: int = 200

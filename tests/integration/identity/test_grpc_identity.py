@@ -351,7 +351,8 @@ REFUSED_TO_START = [
     {"listen": "0.0.0.0:0", "tokens": True},
     {"listen": "127.0.0.1:0", "grpc_auth": "on"},
     {"listen": "127.0.0.1:0", "grpc_clients_file": Path("clients.toml")},
-    {"listen": "127.0.0.1:0", "tokens": True, "grpc_audience": None},
+    {"listen": "127.0.0.1:0", "tokens": True, "grpc_audience": None, "grpc_auth": "on"},
+    {"listen": "0.0.0.0:0", "tokens": True, "grpc_audience": None, "tls_elsewhere": True},
 ]
 
 

@@ -124,8 +124,13 @@ def caller_check(settings: Settings, verifier: TokenVerifier | None, address: st
             must_be="given beyond the loopback interface, or TLS_ELSEWHERE be true",
         )
     clients = None if settings.grpc_clients_file is None else read_grpc_clients(settings.grpc_clients_file)
+    audience = settings.grpc_audience or settings.auth_audience or settings.public_base_url
+    if verifier is not None and not audience:
+        if not local or mode == "on":
+            raise ConfigurationError(setting=PREFIX + "GRPC_AUDIENCE", must_be="given with AUTH_ISSUERS")
+        verifier = None  # the issuers are those of the HTTP service beside it
     if verifier is not None or clients is not None:
-        audiences = () if verifier is None else (_audience(settings),)
+        audiences = (audience,) if verifier is not None and audience else ()
         return CallerCheck(verifier=verifier, audiences=audiences, clients=clients)
     if authority and mode == "auto":
         return CallerCheck(any_certificate=True)
@@ -145,13 +150,6 @@ def address_of(peer: str) -> str | None:
     if kind not in ("ipv4", "ipv6"):
         return None
     return unquote(rest).rpartition(":")[0].strip("[]") or None
-
-
-def _audience(settings: Settings) -> str:
-    found = settings.grpc_audience or settings.auth_audience or settings.public_base_url
-    if not found:
-        raise ConfigurationError(setting=PREFIX + "GRPC_AUDIENCE", must_be="given with AUTH_ISSUERS")
-    return found
 
 
 def _bearer(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:

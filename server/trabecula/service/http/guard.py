@@ -102,6 +102,7 @@ class Guard:
             self._clients.address(DOOR, address_in(scope))
         with ExitStack() as places:
             scope["admission"] = partial(self._admit, places)
+            scope["upload-admission"] = partial(self._admit_upload, places)
             try:
                 async with asyncio.timeout(self._limits.time_s) as deadline:
                     # An operation that waits for a study moves its deadline itself.
@@ -114,6 +115,10 @@ class Guard:
         if self._clients is not None:
             self._clients.client(DOOR, client)
             places.enter_context(self._clients.call(DOOR, client))
+
+    def _admit_upload(self, places: ExitStack, client: str) -> None:
+        if self._clients is not None:
+            places.enter_context(self._clients.upload(DOOR, client))
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         limit = self._limits.body_bytes_at(scope["path"])
@@ -149,7 +154,16 @@ def admit(request: Request, client: str, *, known: bool = True) -> None:
     Raises:
         TooManyRequests: if the client asks too often, or has too much open.
     """
-    admission = request.scope.get("admission")
+    _admit_as(request, "admission", client, known=known)
+
+
+def admit_upload(request: Request, client: str, *, known: bool = True) -> None:
+    """Count a request among its client's uploads until the answer is out. Raises TooManyRequests."""
+    _admit_as(request, "upload-admission", client, known=known)
+
+
+def _admit_as(request: Request, what: str, client: str, *, known: bool) -> None:
+    admission = request.scope.get(what)
     if admission is not None:
         admission(f"client {client}" if known else f"address {network_of(address_in(request.scope))}")
 

@@ -26,10 +26,12 @@ from trabecula.errors import (
 )
 from trabecula.imaging.instance import CT_CLASSES
 from trabecula.imaging.limits import ImagingLimits
+from trabecula.service.admission import Admission
 from trabecula.service.auth.scopes import Permission
 from trabecula.service.dimse.reception import Instance, Reception, read_instance
 from trabecula.service.dimse.statuses import StoreStatus, status_of
 from trabecula.service.http.access import Door
+from trabecula.service.http.guard import admit_upload
 from trabecula.work.records import Source
 
 Json = dict[str, Any]
@@ -50,6 +52,10 @@ class Stow:
     accepting: Callable[[], Awaitable[bool]]
     limits: ImagingLimits
     max_instance_bytes: int
+    max_instances: int
+    """Parts of one request."""
+    uploads: Admission
+    """Counts the requests under way."""
 
     def routes(self) -> list[BaseRoute]:
         """Addresses, for the HTTP application."""
@@ -72,8 +78,15 @@ class Stow:
         study_uid = request.path_params.get("study_uid")
         if study_uid is not None and not _UID.fullmatch(study_uid):
             raise ResourceNotFound
+        admit_upload(request, entry.principal.client_id, known=not entry.principal.unrestricted)
+        with self.uploads.upload():  # each holds an instance in memory
+            taken = await self._receive(request, study_uid)
+        await entry.note(patients=())
+        return taken.response()
+
+    async def _receive(self, request: Request, study_uid: str | None) -> _Taken:
         request.scope["deadline"].reschedule(asyncio.get_running_loop().time() + LONGEST_S)
-        parts = _Parts(self.max_instance_bytes)
+        parts = _Parts(self.max_instance_bytes, self.max_instances)
         parser = _parser(request.headers.get("content-type", ""), parts)
         taken = _Taken()
         try:
@@ -85,8 +98,7 @@ class Stow:
             raise InvalidRequest(field="body") from None
         if not parts.ended or not taken.count:
             raise InvalidRequest(field="body")
-        await entry.note(patients=())
-        return taken.response()
+        return taken
 
     async def _take(self, data: bytes, study_uid: str | None, taken: _Taken) -> None:
         try:
@@ -145,8 +157,9 @@ class _Taken:
 class _Parts:
     """Files of a multipart body, one after the other."""
 
-    def __init__(self, max_instance_bytes: int) -> None:
+    def __init__(self, max_instance_bytes: int, max_parts: int) -> None:
         self._limit = max_instance_bytes
+        self._parts_left = max_parts
         self._buffer = bytearray()
         self._whole: list[bytes] = []
         self.ended = False
@@ -157,6 +170,9 @@ class _Parts:
             raise LimitExceeded(instance_bytes_at_most=self._limit)
 
     def part_end(self) -> None:
+        self._parts_left -= 1
+        if self._parts_left < 0:
+            raise LimitExceeded(instances="more than a study may have")
         self._whole.append(bytes(self._buffer))
         self._buffer.clear()
 

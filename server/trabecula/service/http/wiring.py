@@ -107,7 +107,9 @@ async def _stow(settings: Settings, around: Surroundings, door: Door, stack: Asy
     reception.start()
     stack.push_async_callback(reception.close)
     limits = ImagingLimits(max_header_bytes=settings.dimse_max_instance_bytes)
-    return tuple(Stow(reception, door, around.accepting, limits, settings.dimse_max_instance_bytes).routes())
+    uploads = Admission(around.store, settings)
+    sizes = (settings.dimse_max_instance_bytes, settings.max_instances)
+    return tuple(Stow(reception, door, around.accepting, limits, *sizes, uploads).routes())
 
 
 def _groups(
