@@ -13,7 +13,7 @@ from fuzz_elements import Part10
 from fuzz_mutations import MUTATIONS, apply, mutate
 from fuzz_seeds import NAMES, Seed, seed
 
-HOW = {"one": 0.35, "some": 0.25, "every": 0.25, "alike": 0.15}
+HOW = {"one": 0.2, "some": 0.2, "every": 0.45, "alike": 0.15}
 """Which instances are mutated: one, a few, each by itself, or all in the same way."""
 _MOST_AT_ONCE = 6
 

@@ -42,6 +42,7 @@ from trabecula.delivery.destinations import read_destinations
 from trabecula.delivery.fhir_client import body_id, created_id
 from trabecula.delivery.smart import token_in
 from trabecula.errors import TrabeculaError
+from trabecula.hooks.chart import is_dxa_order
 from trabecula.hooks.clients import load_clients
 from trabecula.hooks.prefetch import chart_of, patient_in, read_answer
 from trabecula.hooks.services import Hook, Need
@@ -62,7 +63,7 @@ from trabecula.segmentation.bundle import load_bundle
 from trabecula.service import messages
 from trabecula.service.auth import tokens as token_words
 from trabecula.service.auth.jwks import _parsed as parsed_keys
-from trabecula.service.auth.local_users import read_users, users_entry
+from trabecula.service.auth.local_users import Role, read_users, users_entry
 from trabecula.service.auth.scopes import parse_scopes
 from trabecula.service.dimse import reception
 from trabecula.service.http.facade.negotiate import decoded, parse_json
@@ -87,6 +88,9 @@ class Target:
     mutate: Mutator = mutate_bytes
     also: tuple[type[Exception], ...] = field(default=())
     """Errors beside the tree that its callers expect by contract."""
+
+    def __str__(self) -> str:
+        return self.name
 
     def try_one(self, data: bytes) -> str:
         """Code of the answer; raises what must not come out."""
@@ -140,14 +144,13 @@ def _query(data: bytes) -> object:
 
 
 def _chart(data: bytes) -> object:
-    call = read_request(data, cds_ehr.service(Hook.PATIENT_VIEW))
-    given = {
-        need: answer
-        for need, value in zip(Need, call.prefetch.values(), strict=False)
-        if (answer := read_answer(value))
-    }
+    hook = Hook.ORDER_SELECT if b"order-select" in data else Hook.PATIENT_VIEW
+    call = read_request(data, cds_ehr.service(hook))
+    found = {need: read_answer(call.prefetch.get(need.value)) for need in Need}
+    given = {need: answer for need, answer in found.items() if answer is not None}
+    list(map(is_dxa_order, call.context.selected))
     patient_id = call.context.patient_id
-    return patient_in(next(iter(given.values()), None), patient_id), chart_of(given, patient_id)
+    return patient_in(given.get(Need.PATIENT), patient_id), chart_of(given, patient_id)
 
 
 def _answer_of_ehr(data: bytes) -> object:
@@ -226,7 +229,10 @@ def _frame(data: bytes) -> object:
 
 
 def _frame_mutator(data: bytes, random: Random) -> bytes:
-    return data[:8] + mutate_bytes(data[8:], random) if random.random() < 0.8 else mutate_bytes(data, random)
+    head, stored = bytearray(data[:8]), data[8:]
+    if random.random() < 0.4:
+        head[random.randrange(8)] = random.choice((*range(18), 24, 31, 32, 33, 255))
+    return bytes(head) + (mutate_bytes(stored, random) if random.random() < 0.8 else stored)
 
 
 def _upload(data: bytes) -> object:
@@ -240,7 +246,7 @@ def _upload(data: bytes) -> object:
 
 def _token(data: bytes) -> object:
     text = data.decode("latin-1")
-    return token_words._opened(text), parse_scopes(text.split(), v1=True)
+    return token_words.opened(text), parse_scopes(text.split(), v1=True)
 
 
 def _backup(data: bytes) -> object:
@@ -268,10 +274,14 @@ def _model(load: Callable[[Path], object], data: bytes) -> object:
 # Seeds
 
 
-def _history() -> bytes:
+def _known_history() -> ScannerHistory:
     key = ScannerKey("abc", 120.0, SpectralFilter.NONE, KernelClass.SOFT)
     fit = PhantomFit(DensityScale.K2HPO4, 1.1, 3.0, 0.01, 0.2, 0.0, 0.999, 2.0)
-    return json.dumps(history_document(ScannerHistory((PhantomScan(key, date(2025, 1, 2), fit, 30.0),), ()))).encode()
+    return ScannerHistory((PhantomScan(key, date(2025, 1, 2), fit, 30.0),), ())
+
+
+def _history() -> bytes:
+    return json.dumps(history_document(_known_history())).encode()
 
 
 def _tar() -> bytes:
@@ -329,7 +339,16 @@ def _capability() -> dict[str, Any]:
 
 def targets() -> dict[str, Target]:
     """All of them by name."""
-    cds = _dump(cds_ehr.call(Hook.PATIENT_VIEW, prefetch=cds_ehr.prefetch()), cds_ehr.call(Hook.ORDER_SIGN))
+    failed = {"resourceType": "OperationOutcome", "issue": [{"severity": "warning", "code": "not-found"}]}
+    order = {**cds_ehr.draft(), "status": "active", "authoredOn": "2026-01-02", "subject": {"reference": f"Patient/{cds_ehr.PATIENT_ID}"}}
+    filled = {
+        "dxa": cds_ehr.bundle(cds_ehr.dxa_report("2025-03-01"), failed),
+        "dxaResults": cds_ehr.bundle({**cds_ehr.dxa_report("2025-03"), "resourceType": "Observation"}, following="http://x/2"),
+        "problems": cds_ehr.bundle(cds_ehr.condition("http://snomed.info/sct", "64859006")),
+        "orders": cds_ehr.bundle(order),
+    }
+    given = cds_ehr.prefetch(**filled)
+    cds = _dump(cds_ehr.call(Hook.PATIENT_VIEW, prefetch=given), cds_ehr.call(Hook.ORDER_SELECT, prefetch=given))
     feedback = {
         "card": "9368d37b-283f-44a0-93ea-547cebab93ed",
         "outcome": "overridden",
@@ -340,6 +359,8 @@ def targets() -> dict[str, Target]:
         "resourceType": "Bundle",
         "entry": [{"resource": patient}, {"resource": cds_ehr.condition("http://snomed.info/sct", "64859006")}],
     }
+    height = {"resourceType": "Observation", "status": "final", "code": {"coding": [{"system": "http://loinc.org", "code": "8302-2"}]}, "valueQuantity": {"value": 170, "code": "cm"}}
+    measured = {"resourceType": "Bundle", "entry": [{"resource": patient}, {"resource": height}]}
     models = REPOSITORY / "models"
     manifests = tuple((models / name / "manifest.json").read_bytes() for name in ("coarse-v1", "fine-v1"))
     second = (models / "second-reader-example-v1" / "manifest.json").read_bytes()
@@ -357,15 +378,15 @@ def targets() -> dict[str, Target]:
         Target("cds-call", _chart, cds, _json_mutator),
         Target("cds-feedback", read_feedback, _dump({"feedback": [feedback]}), _json_mutator),
         Target("ehr-answer", _answer_of_ehr, _dump(_capability(), bundle, {"access_token": "a", "token_type": "bearer", "expires_in": 300}), _json_mutator),
-        Target("patient-file", partial(parse_patient, today=date(2026, 3, 14)), _dump(patient, conditions, {"age_years": 70, "sex": "female"}), _json_mutator),
+        Target("patient-file", partial(parse_patient, today=date(2026, 3, 14)), _dump(patient, conditions, measured, {"age_years": 70, "sex": "female"}), _json_mutator),
         Target("corrections", lambda data: corrections_from_json(parse_json(data)), _dump({"level_shift": 1, "left_out": {"T12": "x"}, "fractures": {"T11": {"grade": 1, "kind": "wedge"}}, "conclusion": "x"}), _json_mutator),
         Target("report", lambda data: report_json.from_json(data.decode("utf-8", "replace")), tuple(report_json.to_json(each).encode() for each in (report_samples.reported(), report_samples.refused())), _json_mutator),
         Target("destinations", _of_file("d.toml", read_destinations), (_block("delivery.md"),), mutate_text),
         Target("cds-clients", _of_file("c.toml", load_clients), (_block("cds-hooks.md"),), mutate_text),
-        Target("site-profile", _of_file("s.toml", read_profile), (_block("calibration.md"),), mutate_text),
+        Target("site-profile", _of_file("s.toml", lambda path: read_profile(path, _known_history())), (_block("calibration.md"),), mutate_text),
         Target("scanner-history", _of_file("h.json", read_history), (_history(),), _json_mutator),
         Target("level-profile", _of_file("p.toml", load_profile), tuple(path.read_bytes().replace(b'name = "', b'name = "my-', 1) for path in sorted((REPOSITORY / "server/trabecula/clinical/profiles").glob("*.toml"))), mutate_text),
-        Target("users", _of_file("u.toml", read_users), (users_entry("anna", "Anna", (), "secret-secret").encode(),), mutate_text),
+        Target("users", _of_file("u.toml", read_users), (users_entry("anna", "Anna", (Role.VIEWER,), "secret-secret").encode(),), mutate_text),
         Target("model-manifest", partial(_model, load_bundle), manifests, _json_mutator),
         Target("second-reader-manifest", partial(_model, second_reader_manifest.load_bundle), (second,), _json_mutator),
         Target("onnx", lambda data: check_onnx(data, "model.onnx", "m"), ((models / "calibration-mass-attenuation-v1" / "calibration.onnx").read_bytes(),)),

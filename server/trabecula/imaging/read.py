@@ -48,6 +48,9 @@ def _best_series(intake: Intake, limits: ImagingLimits, progress: ProgressListen
         return _nothing_to_rank(intake, limits)
     ranked, fault = _ranked(framed, limits)
     notices = intake.notices
+    if unplaced := len(intake.instances) - len(framed):
+        text = f"{unplaced} instance(s) could not be used: their frames are not described."
+        notices += (warn("instances-dropped", text),)
     if fault is not None:
         notices += (warn("series-not-decodable", f"A series was left out: {fault.code}."),)
     refused: tuple[Refusal, ...] = ()
