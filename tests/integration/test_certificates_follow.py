@@ -16,6 +16,7 @@ from live_service import StartServer, make_study
 from trabecula import errors
 from trabecula.config import Settings
 from trabecula.service.client import Client, ClientTls
+from trabecula.service.dimse.scp import _tls
 from trabecula.service.http.options import server_tls
 
 CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
@@ -103,3 +104,45 @@ async def test_http_follows_its_certificate(made: Path) -> None:
         assert await asyncio.to_thread(served_name, port) == "old", "a certificate without its key"
         shutil.copy(made / "new.key", key)
         assert await asyncio.to_thread(served_name, port) == "new"
+
+
+def let_in(port: int, folder: Path, name: str) -> bool:
+    """Whether a client with that certificate gets a word through."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(folder / f"{name}.crt", folder / f"{name}.key")
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as plain, context.wrap_socket(plain) as wrapped:
+            wrapped.sendall(b"?")
+            return wrapped.recv(1) == b"!"
+    except (ssl.SSLError, ConnectionError):
+        return False
+
+
+async def test_the_dicom_port_follows_certificate_and_clients_authority(made: Path) -> None:
+    certificate, key = put(made, "old")
+    authority = made / "authority.crt"
+    shutil.copy(made / "client.crt", authority)
+    tls = _tls(
+        replace(
+            Settings(),
+            dimse_tls_certificate_file=certificate,
+            dimse_tls_key_file=key,
+            dimse_tls_client_ca_file=authority,
+        )
+    )
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"!")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        seen = [await asyncio.to_thread(let_in, port, made, name) for name in ("client", "stranger")]
+        assert seen == [True, False]
+        put(made, "new")
+        shutil.copy(made / "stranger.crt", authority)
+        seen = [await asyncio.to_thread(let_in, port, made, name) for name in ("client", "stranger")]
+        assert seen == [False, True]

@@ -32,6 +32,7 @@ from trabecula.service.dimse.peers import Peers, parse_peers
 from trabecula.service.dimse.reception import Instance, Reception, read_instance
 from trabecula.service.dimse.statuses import StoreStatus, status_of
 from trabecula.service.limits import ClientLimits
+from trabecula.service.tls_files import following_context
 from trabecula.telemetry.faults import describe_fault
 from trabecula.work.records import Source
 
@@ -290,17 +291,28 @@ def _entity(settings: Settings, peers: Peers) -> AE:
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if settings.dimse_tls_certificate_file is None:
+    """TLS of the DICOM port; certificate and clients' authority are those that the files hold at each connection."""
+    certificate, key, authority = (
+        settings.dimse_tls_certificate_file,
+        settings.dimse_tls_key_file,
+        settings.dimse_tls_client_ca_file,
+    )
+    if certificate is None:
         return None
-    try:
+    chain = certificate
+
+    def make() -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(settings.dimse_tls_certificate_file, settings.dimse_tls_key_file)
-        if settings.dimse_tls_client_ca_file is not None:
-            context.load_verify_locations(settings.dimse_tls_client_ca_file)
+        context.load_cert_chain(chain, key)
+        if authority is not None:
+            context.load_verify_locations(authority)
             context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    try:
+        return following_context(make, [path for path in (certificate, key, authority) if path is not None])
     except OSError as error:
         raise ConfigurationError(setting="TRABECULA_DIMSE_TLS_CERTIFICATE_FILE", must_be="usable") from error
-    return context
 
 
 def _instance(event: Event, limits: ImagingLimits) -> Instance | None:
