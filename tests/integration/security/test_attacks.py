@@ -293,6 +293,38 @@ def test_a_patients_token_reaches_nothing_else(site: CanarySite, http: httpx.Cli
         assert http.request(method, path, **{"headers": own, **body}).status_code == 403, path
 
 
+def test_nothing_is_read_from_whoever_is_not_known(site: CanarySite, http: httpx.Client) -> None:
+    """A body that cannot be read gets the same answer as any other without a token; a scope is for its own type."""
+    places = ("/fhir/DiagnosticReport", "/fhir/Observation", "/fhir", "/fhir/ImagingStudy/$screen-bone")
+    for path in (*places, "/dicom-web/studies", "/api/v1/worklist/0/steps", "/cds-services/trabecula-patient-view"):
+        for body in (b"{not json", b"{}", b"\xff" * 1000):
+            assert http.post(path, content=body, headers={"content-type": "application/json"}).status_code == 401, path
+    report = {"resourceType": "DiagnosticReport", "status": "final"}
+    confused = http.post("/fhir/Observation", json=report, headers=site.bearer("system/Observation.c"))
+    assert confused.status_code == 400
+
+
+def test_a_cookie_ends_with_its_session(site: CanarySite) -> None:
+    with httpx.Client(base_url=site.http) as client:
+        assert _sign_in(client).status_code == 303
+        copied = dict(client.cookies)
+        token = re.search(r'name="form_token" value="([^"]+)"', client.get("/results").text)
+        assert token is not None
+        client.post("/logout", data={"form_token": token[1]})
+    answer = httpx.get(f"{site.http}/results", cookies=copied)
+    assert answer.status_code == 303
+    assert "/login" in answer.headers["location"]
+
+
+def test_who_asked_is_not_told_by_who_asks(site: CanarySite, http: httpx.Client) -> None:
+    """The audit trail has the connection's address, not a header's; `*` does not reach it."""
+    http.get("/fhir/Task", headers={**site.bearer(), "x-forwarded-for": "203.0.113.9", "forwarded": "for=203.0.113.9"})
+    trail = http.get("/fhir/AuditEvent?_count=200", headers=site.bearer("system/AuditEvent.rs"))
+    assert trail.status_code == 200
+    assert "203.0.113.9" not in trail.text
+    assert http.get("/fhir/AuditEvent", headers=site.bearer("system/*.cruds")).status_code == 403
+
+
 SEARCHES = [
     "'; DROP TABLE screening;--", "a' OR '1'='1", "\0", "\\", "%", "_", "$(id)", "{{7*7}}", "1" * 5000, "a,b|c$d", "|",
     "||", "\\,\\|", "\u202e", "(.*a){30}$",

@@ -146,9 +146,13 @@ class ProgrammeApi:
         Raises:
             InvalidRequest: for anything that is no finished DXA result; the service keeps no other resources.
         """
+        # By the address, so that nothing is read of a body before it is known who sends it.
+        kind = request.url.path.rpartition("/")[2]
+        named = kind if kind in ("DiagnosticReport", "Observation") else None
+        entry = await self.door.enter_whole(request, "create", named or "DiagnosticReport", Permission.CREATE)
         body = await read_json(request)
-        kind = "Observation" if body.get("resourceType") == "Observation" else "DiagnosticReport"
-        entry = await self.door.enter_whole(request, "create", kind, Permission.CREATE)
+        if named is not None and body.get("resourceType") != named:
+            raise InvalidRequest(field="resourceType", must_be=named)
         studies = read_dxa(body)
         received = [await self._receive(study) for study in studies]
         patients = [f"{key.system}|{key.value}" for study in studies for key in study.patients]
