@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
 from fake_screens import make_light_perform
 from live_service import make_study
-from scattering import KEPT_EVERY, PIECE_BYTES, PIECES, make_scattering_perform
+from scattering import KEPT_EVERY, PIECE_BYTES, PIECES, make_noted_perform, make_scattering_perform
 
 from trabecula.patient import PatientContext
-from trabecula.work.process_runner import _Child
+from trabecula.work.process_runner import ProcessRunner, _Child
 from trabecula.work.records import Job
 from trabecula.work.runner import Control, Perform
 
@@ -45,3 +47,23 @@ def test_a_child_gives_back_what_a_study_took(tmp_path: Path) -> None:
     after_mib = resting_mib(make_scattering_perform, scattering, studies=3)
     taken_mib, kept_mib = PIECES * PIECE_BYTES / MIB, PIECES / KEPT_EVERY * PIECE_BYTES / MIB
     assert after_mib - before_mib < kept_mib + 0.2 * taken_mib
+
+
+def test_models_are_loaded_once_for_each_worker(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    files = tuple(make_study(tmp_path / "study", b"report"))
+
+    async def work(studies: int) -> None:
+        runner = ProcessRunner(partial(make_noted_perform, notes), workers=2)
+        await runner.start()
+        try:
+            for number in range(studies):
+                results = tmp_path / str(number)
+                results.mkdir()
+                job = Job(str(number), files, results, PatientContext(), want_masks=False)
+                await runner.run(job, Control(60.0, lambda _stage, _fraction: None))
+        finally:
+            await runner.close()
+
+    asyncio.run(work(studies=5))
+    assert notes.read_text().splitlines() == ["loaded", "loaded"]

@@ -1,6 +1,9 @@
-"""Work that leaves a child's heap as a study's does: much of it free, in pieces between what is kept."""
+"""Work that leaves a child's heap as a study's does: much of it free, in pieces between what is kept; and work that says
+when it was loaded."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from fake_screens import make_light_perform
 
@@ -24,3 +27,10 @@ def make_scattering_perform() -> Perform:
         return light(job, progress)
 
     return perform
+
+
+def make_noted_perform(notes: Path) -> Perform:
+    """Adds a line to a file each time that it is loaded."""
+    with notes.open("a") as file:
+        file.write("loaded\n")
+    return make_light_perform()
