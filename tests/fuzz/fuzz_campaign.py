@@ -7,7 +7,6 @@ import json
 import shutil
 import tempfile
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,14 +139,14 @@ class Campaign:
         return outcome, verdict, found
 
 
-async def run(out: Path, tally: Tally, *, instances: int, seconds: float, first: int = 0) -> Tally:
-    """Go on with a campaign until that many instances were read or the time is over."""
+async def run(out: Path, tally: Tally, *, instances: int, seconds: float, studies: int = 10**9) -> Tally:
+    """Go on with a campaign until so many instances or studies were read or the time is over."""
     campaign, state = Campaign(out, tally), out / f"state-{tally.campaign}{'-whole' if tally.whole else ''}.json"
     await campaign.start()
     started, before = time.monotonic(), tally.seconds
     try:
-        while tally.instances < instances and time.monotonic() - started < seconds:
-            number = first + tally.studies
+        while tally.instances < instances and tally.studies < studies and time.monotonic() - started < seconds:
+            number = tally.studies
             await campaign.try_case(make_case(tally.campaign, number), documents=number % DOCUMENTS_EVERY == 0)
             if tally.studies % 200 == 0:
                 tally.seconds = before + time.monotonic() - started
@@ -162,8 +161,3 @@ async def run(out: Path, tally: Tally, *, instances: int, seconds: float, first:
 def run_now(out: Path, tally: Tally, **options: Any) -> Tally:
     out.mkdir(parents=True, exist_ok=True)
     return asyncio.run(run(out, tally, **options))
-
-
-def merged(tallies: list[Tally]) -> Counter[str]:
-    """Outcomes of several campaigns together."""
-    return sum((Counter(each.outcomes) for each in tallies), Counter())

@@ -24,8 +24,10 @@ NEVER: Final = frozenset({grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grp
 LEFT_OUT: Final = frozenset({"RestoreDatabase", "UpgradeDatabase"})
 """They are for a service that does not run; their refusal has tests of its own."""
 _TEXTS: Final = (
-    "", "x", "\x00", "é😀\u202e", "a" * 200, "a" * 70_000, "00000000-0000-0000-0000-000000000000", "../../etc/passwd", "%00",
-    "' OR 1=1 --", "019a0000-0000-7000-8000-000000000000", "\r\n", "\u0000" * 5, "{}", "-1", "e30.e30.e30", "backup.tar",
+    "", "x", "\x00", "é😀\u202e", "a" * 200, "a" * 70_000, "00000000-0000-0000-0000-000000000000",
+    "../../etc/passwd", "%00",
+    "' OR 1=1 --", "019a0000-0000-7000-8000-000000000000", "\r\n", "\u0000" * 5, "{}", "-1", "e30.e30.e30",
+    "backup.tar",
 )  # fmt: skip
 _NUMBERS: Final = (
     0,
@@ -145,7 +147,8 @@ def _metadata(random: Random) -> list[tuple[str, str | bytes]]:
     return [
         random.choice((
             ("authorization", "Bearer " + "a" * 3000), ("authorization", "Basic YTpi"), ("x-odd-bin", b"\x00\xff" * 50),
-            ("traceparent", "00-zz-zz-01"), ("x-request-id", "a" * 5000), ("grpc-tags-bin", b"\xff"), ("user-agent", "odd/1"),
+            ("traceparent", "00-zz-zz-01"), ("x-request-id", "a" * 5000), ("grpc-tags-bin", b"\xff"), ("user-agent",
+            "odd/1"),
         ))
     ]  # fmt: skip
 
@@ -161,7 +164,7 @@ async def _finish(call: Any, streams: bool, what: str, tally: WireTally, started
     found, seen = None, 0
     try:
         if streams:
-            async for found in call:
+            async for _ in call:
                 seen += 1
                 if seen > 200 or random.random() < 0.02:
                     call.cancel()

@@ -25,7 +25,8 @@ MUTATIONS: dict[str, tuple[float, Mutation]] = {}
 """By name, with how often it is chosen."""
 
 VRS = (
-    b"AE AS AT CS DA DS DT FL FD IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV ZZ \0\0 \xff\xff"
+    b"AE AS AT CS DA DS DT FL FD IS LO LT OB OD OF OL OV OW PN SH SL SQ SS S"
+    b"T SV TM UC UI UL UN UR US UT UV ZZ \0\0 \xff\xff"
 ).split(b" ")
 LENGTHS = (0, 1, 2, 3, 7, 13, 255, 4095, 65534, 65535, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, UNDEFINED)
 NUMBERS = (
@@ -50,11 +51,16 @@ CHARSETS = (
     b"undefined", b"utf_16", b"ISO 2022 IR 999", b"ISO_IR 192\\ISO_IR 100", b"\xff\xfe", b"",
 )  # fmt: skip
 TEXTS = (
-    b"", b" ", b"\0", b"\\", b"^" * 64, b"\x1b$B" * 20, b"\x1b$)C\x1b", b"\x1b(", b"\xff" * 64, b"\xed\xa0\x80", b"A" * 65534,
-    b"../../../../etc/passwd", b"<script>alert(1)</script>", b"' OR 1=1 --", b"%s%n%x", b"{0.__class__}", b"\r\n\r\nX: y",
-    b"\xe2\x80\xae", b"NULL", b"\x7f\x00\x01\x02\x03", b"\\\\\\\\", b"a\nb\tc", b"=" * 3, b"(" * 60, b"\xf0\x9f\x98\x80",
-    b"1.2.3", b"1." * 60, b"20250101", b"99999999", b"00000000", b"-001Y", b"999Y", b"0000", b"250000", b"246060.999999",
-    b"ORIGINAL\\PRIMARY\\LOCALIZER", b"DERIVED\\SECONDARY", b"\\".join([b"A"] * 1000), b"TOP" * 40, b"MONO_E" + b"a" * 50,
+    b"", b" ", b"\0", b"\\", b"^" * 64, b"\x1b$B" * 20, b"\x1b$)C\x1b", b"\x1b(", b"\xff" * 64, b"\xed\xa0\x80",
+    b"A" * 65534,
+    b"../../../../etc/passwd", b"<script>alert(1)</script>", b"' OR 1=1 --", b"%s%n%x", b"{0.__class__}",
+    b"\r\n\r\nX: y",
+    b"\xe2\x80\xae", b"NULL", b"\x7f\x00\x01\x02\x03", b"\\\\\\\\", b"a\nb\tc", b"=" * 3, b"(" * 60,
+    b"\xf0\x9f\x98\x80",
+    b"1.2.3", b"1." * 60, b"20250101", b"99999999", b"00000000", b"-001Y", b"999Y", b"0000", b"250000",
+    b"246060.999999",
+    b"ORIGINAL\\PRIMARY\\LOCALIZER", b"DERIVED\\SECONDARY", b"\\".join([b"A"] * 1000), b"TOP" * 40,
+    b"MONO_E" + b"a" * 50,
     b"w/o" * 500, b"with without " * 200, b" " * 5000, b"C+ C- " * 300,
 )  # fmt: skip
 PHOTOMETRIC = (
@@ -272,8 +278,10 @@ def odd_geometry(part: Part10, random: Random) -> None:
 @mutation()
 def odd_orientation(part: Part10, random: Random) -> None:
     choices = (
-        b"0\\0\\0\\0\\0\\0", b"1\\0\\0\\1\\0\\0", b"1\\0\\0\\-1\\0\\0", b"1\\1\\0\\0\\1\\0", b"2\\0\\0\\0\\2\\0", b"0\\1\\0\\1\\0\\0",
-        b"0\\1\\0\\0\\0\\-1", b"-1\\0\\0\\0\\-1\\0", b"1\\0\\0\\0\\0.7071\\0.7071", b"0.7071\\0.7071\\0\\-0.7071\\0.7071\\0",
+        b"0\\0\\0\\0\\0\\0", b"1\\0\\0\\1\\0\\0", b"1\\0\\0\\-1\\0\\0", b"1\\1\\0\\0\\1\\0", b"2\\0\\0\\0\\2\\0",
+        b"0\\1\\0\\1\\0\\0",
+        b"0\\1\\0\\0\\0\\-1", b"-1\\0\\0\\0\\-1\\0", b"1\\0\\0\\0\\0.7071\\0.7071",
+        b"0.7071\\0.7071\\0\\-0.7071\\0.7071\\0",
         b"1e-200\\0\\0\\0\\1e-200\\0", b"1e200\\0\\0\\0\\1e200\\0", b"1\\0\\0\\0\\1", b"nan\\0\\0\\0\\1\\0",
     )  # fmt: skip
     part.set(0x00200037, b"DS", padded(random.choice(choices)))

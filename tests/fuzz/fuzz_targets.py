@@ -218,9 +218,16 @@ def _frame(data: bytes) -> object:
         return None
     syntax, rows, columns, allocated, bits, signed = struct.unpack_from("<BHHBBB", data)
     pixels = PixelFormat(
-        _SYNTAXES[syntax % len(_SYNTAXES)], rows % 2049, columns % 2049, 1, "MONOCHROME2", allocated, min(bits, allocated),
-        bool(signed & 1), None,
-    )  # fmt: skip
+        _SYNTAXES[syntax % len(_SYNTAXES)],
+        rows % 2049,
+        columns % 2049,
+        1,
+        "MONOCHROME2",
+        allocated,
+        min(bits, allocated),
+        bool(signed & 1),
+        None,
+    )
     check_supported(pixels)
     values = decode_frame(data[8:], pixels)
     if values.shape != (pixels.rows, pixels.columns):
@@ -340,10 +347,17 @@ def _capability() -> dict[str, Any]:
 def targets() -> dict[str, Target]:
     """All of them by name."""
     failed = {"resourceType": "OperationOutcome", "issue": [{"severity": "warning", "code": "not-found"}]}
-    order = {**cds_ehr.draft(), "status": "active", "authoredOn": "2026-01-02", "subject": {"reference": f"Patient/{cds_ehr.PATIENT_ID}"}}
+    order = {
+        **cds_ehr.draft(),
+        "status": "active",
+        "authoredOn": "2026-01-02",
+        "subject": {"reference": f"Patient/{cds_ehr.PATIENT_ID}"},
+    }
     filled = {
         "dxa": cds_ehr.bundle(cds_ehr.dxa_report("2025-03-01"), failed),
-        "dxaResults": cds_ehr.bundle({**cds_ehr.dxa_report("2025-03"), "resourceType": "Observation"}, following="http://x/2"),
+        "dxaResults": cds_ehr.bundle(
+            {**cds_ehr.dxa_report("2025-03"), "resourceType": "Observation"}, following="http://x/2"
+        ),
         "problems": cds_ehr.bundle(cds_ehr.condition("http://snomed.info/sct", "64859006")),
         "orders": cds_ehr.bundle(order),
     }
@@ -359,7 +373,12 @@ def targets() -> dict[str, Target]:
         "resourceType": "Bundle",
         "entry": [{"resource": patient}, {"resource": cds_ehr.condition("http://snomed.info/sct", "64859006")}],
     }
-    height = {"resourceType": "Observation", "status": "final", "code": {"coding": [{"system": "http://loinc.org", "code": "8302-2"}]}, "valueQuantity": {"value": 170, "code": "cm"}}
+    height = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "8302-2"}]},
+        "valueQuantity": {"value": 170, "code": "cm"},
+    }
     measured = {"resourceType": "Bundle", "entry": [{"resource": patient}, {"resource": height}]}
     models = REPOSITORY / "models"
     manifests = tuple((models / name / "manifest.json").read_bytes() for name in ("coarse-v1", "fine-v1"))
@@ -369,7 +388,7 @@ def targets() -> dict[str, Target]:
         b"Observation?patient=Patient/1&code=http://loinc.org|24701-5&date=ge2025-01-01&_count=5&_sort=-date",
         b"DiagnosticReport?subject:Patient=abc&_include=DiagnosticReport:result&_summary=count&_total=accurate&_lastUpdated=lt2026",
         b"Patient?identifier=urn:oid:1.2|4711&_elements=id,name&_revinclude=Observation:subject",
-    )  # fmt: skip
+    )
     token = b"eyJhbGciOiJFUzM4NCIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJhIiwiYXVkIjoiYiIsImV4cCI6MX0.AAAA"
     listed = (
         Target("json-body", parse_json, _dump(dxa_report(), bundle), _json_mutator),
@@ -377,26 +396,93 @@ def targets() -> dict[str, Target]:
         Target("query", _query, searches, mutate_text),
         Target("cds-call", _chart, cds, _json_mutator),
         Target("cds-feedback", read_feedback, _dump({"feedback": [feedback]}), _json_mutator),
-        Target("ehr-answer", _answer_of_ehr, _dump(_capability(), bundle, {"access_token": "a", "token_type": "bearer", "expires_in": 300}), _json_mutator),
-        Target("patient-file", partial(parse_patient, today=date(2026, 3, 14)), _dump(patient, conditions, measured, {"age_years": 70, "sex": "female"}), _json_mutator),
-        Target("corrections", lambda data: corrections_from_json(parse_json(data)), _dump({"level_shift": 1, "left_out": {"T12": "x"}, "fractures": {"T11": {"grade": 1, "kind": "wedge"}}, "conclusion": "x"}), _json_mutator),
-        Target("report", lambda data: report_json.from_json(data.decode("utf-8", "replace")), tuple(report_json.to_json(each).encode() for each in (report_samples.reported(), report_samples.refused())), _json_mutator),
+        Target(
+            "ehr-answer",
+            _answer_of_ehr,
+            _dump(_capability(), bundle, {"access_token": "a", "token_type": "bearer", "expires_in": 300}),
+            _json_mutator,
+        ),
+        Target(
+            "patient-file",
+            partial(parse_patient, today=date(2026, 3, 14)),
+            _dump(patient, conditions, measured, {"age_years": 70, "sex": "female"}),
+            _json_mutator,
+        ),
+        Target(
+            "corrections",
+            lambda data: corrections_from_json(parse_json(data)),
+            _dump(
+                {
+                    "level_shift": 1,
+                    "left_out": {"T12": "x"},
+                    "fractures": {"T11": {"grade": 1, "kind": "wedge"}},
+                    "conclusion": "x",
+                }
+            ),
+            _json_mutator,
+        ),
+        Target(
+            "report",
+            lambda data: report_json.from_json(data.decode("utf-8", "replace")),
+            tuple(report_json.to_json(each).encode() for each in (report_samples.reported(), report_samples.refused())),
+            _json_mutator,
+        ),
         Target("destinations", _of_file("d.toml", read_destinations), (_block("delivery.md"),), mutate_text),
         Target("cds-clients", _of_file("c.toml", load_clients), (_block("cds-hooks.md"),), mutate_text),
-        Target("site-profile", _of_file("s.toml", lambda path: read_profile(path, _known_history())), (_block("calibration.md"),), mutate_text),
+        Target(
+            "site-profile",
+            _of_file("s.toml", lambda path: read_profile(path, _known_history())),
+            (_block("calibration.md"),),
+            mutate_text,
+        ),
         Target("scanner-history", _of_file("h.json", read_history), (_history(),), _json_mutator),
-        Target("level-profile", _of_file("p.toml", load_profile), tuple(path.read_bytes().replace(b'name = "', b'name = "my-', 1) for path in sorted((REPOSITORY / "server/trabecula/clinical/profiles").glob("*.toml"))), mutate_text),
-        Target("users", _of_file("u.toml", read_users), (users_entry("anna", "Anna", (Role.VIEWER,), "secret-secret").encode(),), mutate_text),
+        Target(
+            "level-profile",
+            _of_file("p.toml", load_profile),
+            tuple(
+                path.read_bytes().replace(b'name = "', b'name = "my-', 1)
+                for path in sorted((REPOSITORY / "server/trabecula/clinical/profiles").glob("*.toml"))
+            ),
+            mutate_text,
+        ),
+        Target(
+            "users",
+            _of_file("u.toml", read_users),
+            (users_entry("anna", "Anna", (Role.VIEWER,), "secret-secret").encode(),),
+            mutate_text,
+        ),
         Target("model-manifest", partial(_model, load_bundle), manifests, _json_mutator),
         Target("second-reader-manifest", partial(_model, second_reader_manifest.load_bundle), (second,), _json_mutator),
-        Target("onnx", lambda data: check_onnx(data, "model.onnx", "m"), ((models / "calibration-mass-attenuation-v1" / "calibration.onnx").read_bytes(),)),
+        Target(
+            "onnx",
+            lambda data: check_onnx(data, "model.onnx", "m"),
+            ((models / "calibration-mass-attenuation-v1" / "calibration.onnx").read_bytes(),),
+        ),
         Target("backup", _backup, (_tar(),)),
         Target("upload-message", _upload, _requests(), also=(_decode_error(),)),
-        Target("token", _token, (token, b"system/*.rs patient/Observation.read user/Task.cruds?category=a|b"), mutate_text),
-        Target("issuer-keys", parsed_keys, _dump({"keys": [{"kty": "EC", "crv": "P-384", "x": "a", "y": "b"}]}), _json_mutator, also=(ValueError,)),
+        Target(
+            "token", _token, (token, b"system/*.rs patient/Observation.read user/Task.cruds?category=a|b"), mutate_text
+        ),
+        Target(
+            "issuer-keys",
+            parsed_keys,
+            _dump({"keys": [{"kty": "EC", "crv": "P-384", "x": "a", "y": "b"}]}),
+            _json_mutator,
+            also=(ValueError,),
+        ),
         Target("dicom-header", _header, _dicom_seeds()),
-        Target("frame", _frame, tuple(map(frame_seed, ("explicit", "rle", "jpeg-ls", "jpeg-2000", "jpeg-lossless", "jpeg-extended", "jpeg-baseline"))), _frame_mutator),
-    )  # fmt: skip
+        Target(
+            "frame",
+            _frame,
+            tuple(
+                map(
+                    frame_seed,
+                    ("explicit", "rle", "jpeg-ls", "jpeg-2000", "jpeg-lossless", "jpeg-extended", "jpeg-baseline"),
+                )
+            ),
+            _frame_mutator,
+        ),
+    )
     return {each.name: each for each in listed}
 
 

@@ -9,11 +9,14 @@ from typing import Any
 
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 1e308, -1e308, 1e-320, 2**63, 2**64, -(2**63) - 1, 10**400, float("nan"), float("inf"),
-    "", " ", "\x00", "\ud800", "\udfff\ud800", "a" * 70_000, "../../etc/passwd", "NaN", "1e999", "9" * 5000, "0001-01-01",
+    "", " ", "\x00", "\ud800", "\udfff\ud800", "a" * 70_000, "../../etc/passwd", "NaN", "1e999", "9" * 5000,
+    "0001-01-01",
     "9999-12-31T23:59:60Z", "2025-02-30", "2025-13-01T00:00:00+99:99", "2025-01-01T00:00:00.000000000000001Z", "-2025",
     "\u202e", "\u0130", "%00", "http://[::1", "http://[", "http://a:99999/", "http://169.254.169.254/", "file:///etc/passwd",
-    "javascript:alert(1)", "urn:uuid:", "urn:oid:..", "#", "#a", "Patient/", "Patient/../..", "/", "//", "$ref", "{}", "[]",
-    [], {}, [[]], [None], {"": None}, [{}] * 600, {"resourceType": "Bundle"}, {"__proto__": 1}, "١٢٣", "2²", "１", "0x10",
+    "javascript:alert(1)", "urn:uuid:", "urn:oid:..", "#", "#a", "Patient/", "Patient/../..", "/", "//", "$ref",
+    "{}", "[]",
+    [], {}, [[]], [None], {"": None}, [{}] * 600, {"resourceType": "Bundle"}, {"__proto__": 1}, "١٢٣", "2²", "１",
+    "0x10",
     "\n\n", "'\";--", "<a>", "\ufeff", "\u2028",
 )  # fmt: skip
 _MANY = 500
@@ -167,6 +170,7 @@ def mutate_text(data: bytes, random: Random) -> bytes:
 def _literal(random: Random) -> str:
     return random.choice(
         ('""', "''", "0", "-1", "1e308", "nan", "inf", "-inf", "true", "[]", "[[]]", "{}", "1979-05-27", '"\\u0000"',
-         '"../../x"', '"http://["', '"http://a:b@c/"', '["a", 1]', "0x7fffffffffffffff", "9" * 30, '"' + "a" * 5000 + '"',
+         '"../../x"', '"http://["', '"http://a:b@c/"', '["a", 1]', "0x7fffffffffffffff", "9" * 30,
+         '"' + "a" * 5000 + '"',
          "1_0", '"\\uD7FF"', "{a = 1, b = {}}", "07:32:00", '"10.0.0.0/99"', "[0.0, nan]", '"%s"', "1e-320")
     )  # fmt: skip

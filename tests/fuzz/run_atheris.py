@@ -17,7 +17,15 @@ sys.path[:0] = [str(FOLDER), str(FOLDER.parent / "support")]
 
 import atheris  # noqa: E402
 
-with atheris.instrument_imports(include=["trabecula.imaging", "trabecula.hooks", "trabecula.programme", "trabecula.delivery", "trabecula.patient_file"]):
+with atheris.instrument_imports(
+    include=[
+        "trabecula.imaging",
+        "trabecula.hooks",
+        "trabecula.programme",
+        "trabecula.delivery",
+        "trabecula.patient_file",
+    ]
+):
     from fuzz_targets import targets
 
 
@@ -36,8 +44,13 @@ def main() -> None:
         (place / kept.name).write_bytes(kept.read_bytes())
     warnings.simplefilter("ignore")
     os.chdir(place.parent)
-    options = [f"-max_total_time={chosen.seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=65536", "-verbosity=0"]
-
+    options = [
+        f"-max_total_time={chosen.seconds}",
+        "-timeout=10",
+        "-rss_limit_mb=2048",
+        "-max_len=65536",
+        "-verbosity=0",
+    ]
 
     def try_one(data: bytes) -> None:
         target.try_one(bytes(data))

@@ -69,7 +69,9 @@ def test_bytes_that_are_no_message_are_the_clients_fault(live: LiveServer) -> No
             lambda: channel.stream_unary(f"{service}/SubmitStudy")(iter([b"\xff\xff"])),
             lambda: channel.unary_unary("/grpc.health.v1.Health/Check")(b"\xff\xff"),
             lambda: list(
-                channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")(iter([b"\xff\xff"]))
+                channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")(
+                    iter([b"\xff\xff"])
+                )
             ),
         )
         for call in calls:
@@ -102,16 +104,14 @@ def test_kept_requests(live: LiveServer, path: str, body: bytes, kind: str, stat
 def test_the_document_names_every_address_that_programs_use(live: LiveServer) -> None:
     """And no other: what is served and what OpenAPI says are the same, pages for people apart."""
     document = httpx.get(f"{base(live)}{OPENAPI_PATH}").json()
-    described = {
-        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
-    }
-    app = _routes(live)
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    app = _routes()
     ours = ("/fhir", "/cds-services", "/api/", "/dicom-web", "/.well-known", "/healthz", "/readyz", OPENAPI_PATH)
     assert described == {(method, path) for method, path in served(app) if path.startswith(ours)}
     assert openapi_document(app)["paths"] == document["paths"]
 
 
-def _routes(live: LiveServer) -> Any:
+def _routes() -> Any:
     """Of the application that is served."""
     import gc
 

@@ -1,0 +1,117 @@
+"""The figures of fuzzing as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Figures = Mapping[str, Any]
+
+
+def page(figures: Figures) -> str:
+    """Markdown; what was not run is not in it."""
+    lines = [
+        "# Fuzzing",
+        "",
+        "Made by `make fuzz` ([how it works](../fuzzing.md)); the numbers behind it are in [fuzz.json](fuzz.json).",
+        "Times are processor times of programs that shared the machine with others.",
+        "",
+    ]
+    for name, part in (("dicom", _dicom), ("whole", _whole), ("readers", _readers), ("grpc", _grpc), ("http", _http)):
+        if name in figures:
+            lines += [*part(figures[name]), f"Code: commit `{figures[name].get('commit', 'unknown')}`.", ""]
+            lines += [*_findings(figures[name].get("findings", {})), ""]
+    return "\n".join(lines)
+
+
+def _findings(findings: Mapping[str, Any]) -> Iterator[str]:
+    if not findings:
+        yield "**Findings: none.**"
+        return
+    yield f"**Findings: {len(findings)}.**"
+    yield ""
+    for text, names in sorted(findings.items()):
+        count = len(names) if isinstance(names, list) else names
+        yield f"* {text} ({count})"
+
+
+def _table(head: tuple[str, str], counts: Mapping[str, int]) -> Iterator[str]:
+    yield f"| {head[0]} | {head[1]} |"
+    yield "|---|---:|"
+    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        yield f"| {name} | {count} |"
+    yield ""
+
+
+def _dicom(part: Figures) -> Iterator[str]:
+    seeds = ", ".join(map(str, part["seeds"]))
+    yield "## DICOM instances"
+    yield ""
+    yield (
+        f"{part['instances']:,} mutated instances in {part['studies']:,} studies (seed {seeds}) through the "
+        f"check at the "
+        "door of C-STORE and STOW and through the product's own worker process. No study may take more than "
+        f"{part['limit_cpu_s']:.0f} s of processor time; the slowest took {part['slowest_cpu_s']} s. The "
+        f"worker's memory "
+        f"peaked at {part['peak_mib']} MiB, of which the libraries take some 500; the campaign ends a worker at "
+        f"1,536 MiB."
+    )
+    yield ""
+    yield from _table(("what became of the study", "studies"), part["outcomes"])
+    yield from _table(("answer at the door", "instances"), part["doors"])
+    yield from _table(("mutation", "studies that hold it"), part["mutations"])
+    yield from _table(("sound study that was mutated", "studies"), part["bases"])
+
+
+def _whole(part: Figures) -> Iterator[str]:
+    yield "## Whole screenings"
+    yield ""
+    yield (
+        f"{part['instances']:,} mutated instances in {part['studies']:,} studies through the whole product: "
+        f"models, every "
+        "document, DICOM results, in its own worker process with its own limits."
+    )
+    yield ""
+    yield from _table(("what became of the study", "studies"), part["outcomes"])
+
+
+def _readers(part: Figures) -> Iterator[str]:
+    yield "## Readers of files and messages"
+    yield ""
+    yield (
+        f"{part['tries']:,} mutated inputs (seed {part['seed']}), the slowest {part['slowest_s']} s. Nothing "
+        f"but an error "
+        "of the tree may come out."
+    )
+    yield ""
+    yield "| reader | answers |"
+    yield "|---|---|"
+    for name, answers in sorted(part["readers"].items()):
+        yield f"| {name} | {', '.join(f'{code} {count}' for code, count in sorted(answers.items()))} |"
+    yield ""
+
+
+def _grpc(part: Figures) -> Iterator[str]:
+    yield "## gRPC"
+    yield ""
+    yield (
+        f"{part['calls']:,} odd calls to every RPC of the live service (seed {part['seed']}): mutated messages, "
+        f"raw bytes, "
+        f"uploads out of order, cut and cancelled. The slowest answer took {part['slowest_s']:.2f} s. UNKNOWN "
+        f"and INTERNAL "
+        "may not come. Afterwards database and content store were checked byte by byte."
+    )
+    yield ""
+    yield from _table(("RPC and status", "calls"), part["codes"])
+
+
+def _http(part: Figures) -> Iterator[str]:
+    yield "## HTTP"
+    yield ""
+    yield (
+        f"{part['requests']:,} odd requests to the live service (seed {part['seed']}): by schemathesis from "
+        "`/openapi.json`, mutated FHIR, CDS Hooks and STOW bodies, raw bytes. The slowest answer took "
+        f"{part['slowest_s']:.2f} s. 500 may not come, nor a word of the program's inside."
+    )
+    yield ""
+    yield from _table(("operation and status", "requests"), part["statuses"])
