@@ -215,6 +215,11 @@ def test_3_a_destination_that_is_away_and_one_that_parks_are_told(program: Progr
     )
     listed = json.loads(program.command("deliveries", "list", "--json"))["deliveries"]
     assert {each["state"] for each in listed} == {"pending", "parked"}
+    # what the runbooks say to do
+    assert (
+        json.loads(program.command("deliveries", "retry", "--all", "--destination", "shut", "--json"))["released"] == 1
+    )
+    assert "coarse-v1" in program.command("models", "verify")
 
 
 def test_4_a_study_that_cannot_be_read_is_a_dead_job(program: Program, tmp_path: Path) -> None:

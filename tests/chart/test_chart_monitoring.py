@@ -15,7 +15,7 @@ from helm_chart import CHART, REPOSITORY, Rendered, template
 from prometheus_client import CollectorRegistry, generate_latest
 
 from trabecula.service.interceptors import CallMetrics
-from trabecula.telemetry.catalogue import Metrics
+from trabecula.telemetry.catalogue import SPECS, Metrics, Teller
 
 RULES = CHART / "files" / "rules" / "trabecula.yaml"
 DASHBOARDS = sorted((CHART / "files" / "dashboards").glob("*.json"))
@@ -128,6 +128,38 @@ def test_promtool_takes_every_expression_of_the_dashboards(promtool: str, tmp_pa
     path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
     done = subprocess.run([promtool, "check", "rules", path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_dashboards_are_whole_and_lie_on_grafana_s_grid(path: Path) -> None:
+    board = json.loads(path.read_text(encoding="utf-8"))
+    assert board["schemaVersion"] >= 39
+    assert board["uid"] == f"trabecula-{path.stem}"
+    (variable,) = board["templating"]["list"]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert place["x"] + place["w"] <= 24
+        assert not taken & cells, panel["title"]
+        taken |= cells
+        if panel["type"] == "row":
+            continue
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${datasource}"
+            assert target["legendFormat"]
+
+
+def test_what_every_process_shows_alike_is_never_added_up() -> None:
+    shared = {spec.name for spec in SPECS if spec.teller is Teller.SHARED}
+    text = RULES.read_text(encoding="utf-8") + "".join(path.read_text(encoding="utf-8") for path in DASHBOARDS)
+    for name in shared:
+        assert name in text, name
+        assert not re.search(rf"\bsum\b(?: by \([^)]*\))? ?\((?:\w+\()?{name}", text), name
 
 
 def test_dashboards_come_as_the_sidecar_wants_them(everything: Rendered) -> None:
