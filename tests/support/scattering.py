@@ -1,5 +1,7 @@
-"""Work that leaves a child's heap as a study's does: much of it free, in pieces between what is kept; and work that says
-when it was loaded."""
+"""Work that leaves a child's heap as a study's does: much of it free, in pieces between what is kept.
+
+And work that says when it was loaded.
+"""
 
 from __future__ import annotations
 
