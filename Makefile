@@ -6,7 +6,7 @@ VALIDATORS := tests/validators
 CHART_TOOLS := tests/chart
 
 .DEFAULT_GOAL := help
-.PHONY: image container-proof trial storage capacity help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks bench-record cohort delivery-faults lock guide chart proto clean faults sabotage load alerts soak sbom audit
+.PHONY: image container-proof trial storage capacity help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks bench-record cohort delivery-faults lock guide chart chart-odd proto clean faults sabotage fuzz load alerts soak sbom audit
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ faults: install-dev ## kill -9, full disks, clock jumps, races and more on the r
 
 sabotage: install-dev ## Break a copy of the program on purpose: do the fault tests notice?
 	$(BIN)/python tests/faults/sabotage.py --out docs/benchmarks
+
+fuzz: install-dev ## A hundred thousand mutated DICOM instances, and odd files, calls and requests; half an hour, goes on where it stopped
+	$(BIN)/python tests/fuzz/run_fuzz.py --out docs/benchmarks
 
 load: install-dev ## Open-loop load on the service: uploads, studies per hour, latency, overload; six minutes
 	PYTHONPATH=tests/faults $(BIN)/python tests/benchmarks/load.py --out docs/benchmarks

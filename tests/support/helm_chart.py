@@ -46,6 +46,9 @@ class Rendered:
             name = f"{each['kind']}/{each['metadata']['name']}"
             if each["kind"] == "Pod":
                 yield name, each["metadata"], each["spec"]
+            elif each["kind"] == "CronJob":
+                job = each["spec"]["jobTemplate"]["spec"]["template"]
+                yield name, job["metadata"], job["spec"]
             elif each["kind"] in ("Deployment", "Job"):
                 yield name, each["spec"]["template"]["metadata"], each["spec"]["template"]["spec"]
 

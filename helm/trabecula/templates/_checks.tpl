@@ -40,7 +40,9 @@
 {{- if and (eq .models.source "imageVolume") (semverCompare "<1.36.0-0" $.Capabilities.KubeVersion.Version) }}{{ $missing = append $missing (printf "models.source: image volumes need Kubernetes 1.36, this is %s; take existingClaim or initContainer" $.Capabilities.KubeVersion.Version) }}{{ end -}}
 {{- if and (eq .models.source "existingClaim") (not .models.existingClaim) }}{{ $found = append $found "models.existingClaim: name the claim" }}{{ end -}}
 {{- if and .http.enabled (not .http.publicBaseUrl) }}{{ $found = append $found "http.publicBaseUrl: say under which address clients reach it; tokens name it" }}{{ end -}}
-{{- if and .http.users.existingSecret (not .http.sessionKey.existingSecret) }}{{ $found = append $found "http.sessionKey.existingSecret: replicas must share the key of the pages' sessions" }}{{ end -}}
+{{- if and (or .http.users.existingSecret .settings.oidc_issuer) (not .http.sessionKey.existingSecret) }}{{ $found = append $found "http.sessionKey.existingSecret: replicas must share the key of the pages' sessions" }}{{ end -}}
+{{- if and .settings.oidc_issuer (not (and .http.enabled .settings.oidc_client_id)) }}{{ $found = append $found "settings.oidc_issuer: needs http.enabled and settings.oidc_client_id" }}{{ end -}}
+{{- if and .tests.enabled (ne (dig "grpc_auth" "auto" .settings) "off-beyond-loopback") .settings.auth_issuers (not .tls.clientCaKey) (not .tests.tokenSecret) }}{{ $found = append $found "tests.tokenSecret: gRPC asks for a token, the test pod needs one too (or tests.enabled=false)" }}{{ end -}}
 {{- if and .dicom.enabled (not .dicom.peers) }}{{ $found = append $found "dicom.peers: say who may send" }}{{ end -}}
 {{- if and .gateway.grpcRoute.enabled (not .gateway.grpcRoute.parentRefs) }}{{ $found = append $found "gateway.grpcRoute.parentRefs: name the Gateway" }}{{ end -}}
 {{- if .gateway.httpRoute.enabled }}

@@ -57,6 +57,8 @@ TRABECULA_HTTP_TLS_KEY_FILE: /run/secrets/trabecula/http-tls/tls.key
 {{- end }}
 {{- if .http.users.existingSecret }}
 TRABECULA_USERS_FILE: /run/secrets/trabecula/users/users.toml
+{{- end }}
+{{- if .http.sessionKey.existingSecret }}
 TRABECULA_SESSION_KEY_FILE: /run/secrets/trabecula/session-key/session.key
 {{- end }}
 {{- if .http.cdsClients.existingSecret }}
@@ -148,7 +150,9 @@ TRABECULA_DIMSE_TLS_CLIENT_CA_FILE: /run/secrets/trabecula/dicom-tls/client-ca.c
 {{- end }}{{ end }}
 {{- with .http.users }}{{ if .existingSecret }}
 {{ include "trabecula.secretVolume" (dict "name" "users" "secret" .existingSecret "items" (dict .key "users.toml")) }}
-{{ include "trabecula.secretVolume" (dict "name" "session-key" "secret" $root.Values.http.sessionKey.existingSecret "items" (dict $root.Values.http.sessionKey.key "session.key")) }}
+{{- end }}{{ end }}
+{{- with .http.sessionKey }}{{ if .existingSecret }}
+{{ include "trabecula.secretVolume" (dict "name" "session-key" "secret" .existingSecret "items" (dict .key "session.key")) }}
 {{- end }}{{ end }}
 {{- with .http.cdsClients }}{{ if .existingSecret }}
 {{ include "trabecula.secretVolume" (dict "name" "cds-clients" "secret" .existingSecret "items" (dict .key "clients.toml")) }}

@@ -18,6 +18,7 @@ parser.add_argument("--health", required=True)
 parser.add_argument("--metrics", required=True)
 parser.add_argument("--folder", type=Path, required=True)
 parser.add_argument("--tls-folder", type=Path)
+parser.add_argument("--token-file", type=Path, help="access token to show")
 parser.add_argument("--study", type=Path, help="send this instead of a phantom")
 arguments = parser.parse_args()
 
@@ -68,6 +69,8 @@ if arguments.tls_folder is not None:
     for option, name in (("--tls-ca", "ca.crt"), ("--tls-certificate", "tls.crt"), ("--tls-key", "tls.key")):
         if (arguments.tls_folder / name).exists():
             certificates += [option, str(arguments.tls_folder / name)]
+if arguments.token_file is not None:
+    certificates += ["--token-file", str(arguments.token_file)]
 report = json.loads(trabecula("submit", str(study), "--server", arguments.grpc, "--json", "--quiet", *certificates))
 say(f"screening: {report.get('outcome', 'ended')}")
 if not uploads_counted():
