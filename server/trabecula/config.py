@@ -438,6 +438,10 @@ def _check(settings: Settings) -> None:
             raise ConfigurationError(setting=PREFIX + "ADMIN_LISTEN", beyond_loopback="needs TLS_CLIENT_CA_FILE")
     if settings.role is Role.ADMIN and settings.admin_listen is None:
         raise ConfigurationError(setting=PREFIX + "ADMIN_LISTEN", must_be="given with the role admin")
+    if settings.content_url is not None and "@" in settings.content_url.partition("://")[2].partition("/")[0]:
+        raise ConfigurationError(
+            setting=PREFIX + "CONTENT_URL", must_be="without secrets; CONTENT_OPTIONS_FILE holds them"
+        )
     for name in _POSITIVE:
         if getattr(settings, name) <= 0:
             raise ConfigurationError(setting=PREFIX + name.upper(), must_be="positive")

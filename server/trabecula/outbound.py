@@ -100,19 +100,29 @@ class OutboundPolicy:
             raise OutboundRefused(why="malformed") from None
         found = _inner(found)
         named = any(found.version == network.version and found in network for network in self.networks)
-        if not named and (not found.is_global or found.is_multicast):
+        if not named and (not found.is_global or found.is_multicast or _is_special(found)):
             raise OutboundRefused(why="address not public and in no network that was named")
         return found
 
 
-_NAT64: Final = IPv6Network("64:ff9b::/96")
+_EMBEDDING: Final = tuple(IPv6Network(each) for each in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96"))
+"""NAT64 (RFC 6052), IPv4-compatible (RFC 4291) and IPv4-translated (RFC 2765): an IPv4 address in the last 32 bits."""
+_SPECIAL: Final[tuple[Network, ...]] = tuple(
+    ip_network(each)
+    for each in ("fec0::/10", "64:ff9b:1::/48", "2001::/23", "3fff::/20", "5f00::/16", "192.0.0.0/24", "192.88.99.0/24")
+)
+"""Not of the public internet, though older Pythons take some of them for it (IANA special-purpose registries)."""
+
+
+def _is_special(address: Address) -> bool:
+    return any(address.version == network.version and address in network for network in _SPECIAL)
 
 
 def _inner(address: Address) -> Address:
     """The IPv4 address that an IPv6 one stands for, or itself."""
     if isinstance(address, IPv4Address):
         return address
-    if address in _NAT64:
+    if int(address) > 1 and any(address in network for network in _EMBEDDING):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or address
 

@@ -149,7 +149,8 @@ def backup(
                     _with_store(
                         lambda db, content: back_up(
                             db, content, target, with_pixels=not without_pixels, progress=_fraction(tell)
-                        )
+                        ),
+                        "BackupDatabase",
                     )
                 )
             )
@@ -197,21 +198,27 @@ def restore(
                 _with_store(
                     lambda db, content: put_back(
                         db, content, source, replace=replace, scratch=state, progress=_fraction(tell)
-                    )
+                    ),
+                    "RestoreDatabase",
                 )
             )
     _tell_backup(_document(manifest), "verified" if only_verify else "restored", as_json)
 
 
-async def _with_store(do: Any) -> Any:
+async def _with_store(do: Any, what: str | None = None) -> Any:
+    """``do`` on the opened stores; ``what`` is the name under which the audit trail has it."""
     from trabecula.config import load_settings
+    from trabecula.service.local_access import note_local, on_installation
     from trabecula.work.database import open_database
     from trabecula.work.open_content import open_content
 
     settings = load_settings()
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with open_database(settings, check_schema=False) as database, open_content(settings) as content:
-        return await do(database, content)
+        done = await do(database, content)
+        if what is not None:
+            await note_local(settings, database, on_installation(what))
+        return done
 
 
 async def _migrate(to: str, *, back: bool) -> dict[str, str | None]:
@@ -219,16 +226,21 @@ async def _migrate(to: str, *, back: bool) -> dict[str, str | None]:
 
     from trabecula.config import load_settings
     from trabecula.errors import InvalidRequest
+    from trabecula.service.local_access import note_local, on_installation
     from trabecula.work import migrate
     from trabecula.work.database import open_database
 
-    async with open_database(load_settings(), check_schema=False) as database, database.transaction() as connection:
-        before = await connection.run_sync(migrate.current_revision)
-        try:
-            await connection.run_sync(migrate.downgrade if back else migrate.upgrade, to)
-        except CommandError:
-            raise InvalidRequest(field="revision", known=", ".join(migrate.revisions())) from None
-        after = await connection.run_sync(migrate.current_revision)
+    settings = load_settings()
+    async with open_database(settings, check_schema=False) as database:
+        async with database.transaction() as connection:
+            before = await connection.run_sync(migrate.current_revision)
+            try:
+                await connection.run_sync(migrate.downgrade if back else migrate.upgrade, to)
+            except CommandError:
+                raise InvalidRequest(field="revision", known=", ".join(migrate.revisions())) from None
+            after = await connection.run_sync(migrate.current_revision)
+        if after == migrate.head():  # older tables may have none for it
+            await note_local(settings, database, on_installation("UpgradeDatabase"))
     return {"before": before, "after": after, "newest_known": migrate.head()}
 
 

@@ -88,11 +88,17 @@ def list_deliveries(
 @exits_with_code
 def show(delivery: Id, as_json: Json = False) -> None:
     """One delivery with every attempt and the server's answers."""
+    from trabecula.config import load_settings
     from trabecula.delivery import listing
+    from trabecula.service.local_access import local_access, note_local
 
     async def look(database: Database) -> tuple[DeliveryRow, list[AttemptRow]]:
         async with database.transaction() as connection:
-            return await listing.read_delivery(connection, str(delivery))
+            found = await listing.read_delivery(connection, str(delivery))
+        # A server's answer may quote patient data.
+        access = local_access("read", "R", "DiagnosticReport", found[0].screening_id)
+        await note_local(load_settings(), database, access)
+        return found
 
     row, attempts = _run(look)
     if as_json:

@@ -65,6 +65,7 @@ def gc(
 
 async def _collect(dry_run: bool, tell: object) -> Collected:
     from trabecula.config import load_settings
+    from trabecula.service.local_access import note_local, on_installation
     from trabecula.service.wiring import retention_rules
     from trabecula.work.database import open_database
     from trabecula.work.gc import collect, policy_of
@@ -72,7 +73,7 @@ async def _collect(dry_run: bool, tell: object) -> Collected:
 
     settings = load_settings()
     async with open_database(settings) as database, open_content(settings) as content:
-        return await collect(
+        done = await collect(
             database,
             content,
             policy_of(settings),
@@ -80,6 +81,9 @@ async def _collect(dry_run: bool, tell: object) -> Collected:
             dry_run=dry_run,
             progress=tell,  # type: ignore[arg-type]
         )
+        if not dry_run:
+            await note_local(settings, database, on_installation("CollectGarbage"))
+        return done
 
 
 def _print(done: Collected) -> None:

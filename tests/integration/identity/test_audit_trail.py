@@ -184,6 +184,13 @@ def test_a_study_that_a_modality_brings_is_on_record(start_server: StartServer, 
     association.release()
     with psycopg.connect(str(service.settings.database_url)) as connection:
         rows = connection.execute("SELECT content FROM audit_event").fetchall()
+    # No identifier of a sender becomes a path.
+    named = [str(path) for path in service.settings.state_dir.rglob("*")]
+    assert len(named) > 3
+    uids = {
+        str(each[tag].value) for each in study for tag in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    }
+    assert [path for path in named for uid in uids if uid in path] == []
     (event,) = (row[0] for row in rows)  # one for the study, not for each instance
     assert (event["action"], event["subtype"][0]["code"]) == ("C", "create")
     assert event["agent"][0]["who"]["display"] == "SCANNER"

@@ -267,6 +267,22 @@ def test_commands_straight_on_the_database_are_recorded_too(start_server: StartS
     assert {event["agent"][0]["who"]["display"] for event in made} == {"command line"}
 
 
+def test_whole_backups_and_clean_ups_by_command_are_recorded_too(
+    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start_server()
+    monkeypatch.setenv("TRABECULA_DATABASE_URL", str(service.settings.database_url))
+    monkeypatch.setenv("TRABECULA_STATE_DIR", str(service.settings.state_dir))
+    for words in (["db", "backup", str(tmp_path / "b.tar")], ["db", "upgrade"], ["gc"], ["gc", "--dry-run"]):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+    assert [_entity(event) for event in events(service)] == [
+        "trabecula?BackupDatabase",
+        "trabecula?UpgradeDatabase",
+        "trabecula?CollectGarbage",
+    ]
+
+
 def test_watching_ends_with_the_token_and_goes_on_with_the_next(
     start_server: StartServer, tokens: Tokens, tmp_path: Path
 ) -> None:
