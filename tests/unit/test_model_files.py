@@ -229,7 +229,12 @@ def test_the_runtime_reports_to_nobody(tmp_path: Path, repository: Path) -> None
     """onnxruntime's telemetry keeps a session in the temporary folder and a database in the user's cache."""
     for name in ("tmp", "home"):
         (tmp_path / name).mkdir()
-    places = {"TMPDIR": str(tmp_path / "tmp"), "HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
+    places = {
+        "TMPDIR": str(tmp_path / "tmp"),
+        "HOME": str(tmp_path / "home"),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+    }
     program = (
         "from pathlib import Path; from trabecula.segmentation.bundle import load_bundle;"
         "from trabecula.segmentation.session import open_session; from trabecula.segmentation.settings import *;"
