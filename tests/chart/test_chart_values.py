@@ -78,9 +78,13 @@ AGAINST = {
     "models.existingClaim": "models: {source: existingClaim}",
     "http.publicBaseUrl": "http: {enabled: true}",
     "http.sessionKey": "http: {users: {existingSecret: users}}",
-    "http.sessionKey.existingSecret": "http: {enabled: true, publicBaseUrl: 'https://a'}\nsettings: {oidc_issuer: 'https://b', oidc_client_id: c}",
+    "http.sessionKey.existingSecret": (
+        "http: {enabled: true, publicBaseUrl: 'https://a'}\nsettings: {oidc_issuer: 'https://b', oidc_client_id: c}"
+    ),
     "settings.oidc_issuer: needs": "settings: {oidc_issuer: 'https://b'}\nhttp: {sessionKey: {existingSecret: s}}",
-    "tests.tokenSecret": "settings: {grpc_auth: 'on', auth_issuers: 'https://b', grpc_audience: a, tls_elsewhere: true}",
+    "tests.tokenSecret": (
+        "settings: {grpc_auth: 'on', auth_issuers: 'https://b', grpc_audience: a, tls_elsewhere: true}"
+    ),
     "dicom.peers": "dicom: {enabled: true}",
     "gateway.grpcRoute.parentRefs": "gateway: {grpcRoute: {enabled: true}}",
     "gateway.httpRoute: needs http": "gateway: {httpRoute: {enabled: true, parentRefs: [{name: edge}]}}",
