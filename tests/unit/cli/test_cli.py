@@ -15,7 +15,7 @@ from fake_screens import fake_screen
 from live_service import make_study
 from typer.testing import CliRunner
 
-from trabecula import phantom
+from trabecula import assets, phantom
 from trabecula.cli import phantom as phantom_command
 from trabecula.cli.app import app
 from trabecula.errors import ModelError
@@ -146,7 +146,8 @@ def test_a_folder_that_cannot_be_written_exits_with_1(run: Run, tmp_path: Path) 
 def test_models_are_listed_shown_and_verified(run: Run, tmp_path: Path) -> None:
     bundle = tmp_path / "models" / "one"
     bundle.mkdir(parents=True)
-    (bundle / "model.onnx").write_bytes(b"onnx")
+    content = (assets.models_dir() / "calibration-mass-attenuation-v1" / "calibration.onnx").read_bytes()
+    (bundle / "model.onnx").write_bytes(content)
     digest = "b1c8af92efb98dba30a47b8d3a1d1c0f6a1c1e3e5e1a8f1d3a9c4e6a7e0b1c2d"
     manifest = {"name": "one", "version": "1.0", "kind": "coarse", "file": "model.onnx", "sha256": digest}
     (bundle / "manifest.json").write_text(json.dumps(manifest))
@@ -161,7 +162,7 @@ def test_models_are_listed_shown_and_verified(run: Run, tmp_path: Path) -> None:
 
     import hashlib
 
-    (bundle / "manifest.json").write_text(json.dumps({**manifest, "sha256": hashlib.sha256(b"onnx").hexdigest()}))
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "sha256": hashlib.sha256(content).hexdigest()}))
     assert run("models", "verify", *models_dir).exit_code == 0
 
 

@@ -192,6 +192,18 @@ def test_figures_come_in_base_units() -> None:
     assert ID not in generate_latest(told.registry).decode()
 
 
+def test_a_tissue_lies_as_far_off_as_the_calibration_says() -> None:
+    report = report_samples.reported()
+    assert report.calibration is not None
+    measured = {each.tissue: each for each in report.calibration.references}
+    found = facts_of(report).tissues
+    assert found
+    for each in found:
+        reference = measured[each.tissue]
+        assert each.hu == reference.hu_measured
+        assert each.deviation_hu == reference.hu_measured - reference.hu_nominal
+
+
 def test_facts_of_a_refusal_are_few() -> None:
     report = report_samples.refused()
     facts: SeriesFacts = facts_of(report)
