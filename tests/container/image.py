@@ -93,8 +93,8 @@ def pip_volumes() -> list[str]:
     """pip's configuration of this machine, and the folders it names, for the build: read-only."""
     files = [Path("/etc/pip.conf"), *(Path.home() / each for each in (".config/pip/pip.conf", ".pip/pip.conf"))]
     volumes: dict[str, str] = {}
-    for number, path in enumerate(each for each in files if each.is_file()):
-        target = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf", "/root/.config/pip/pip.conf")[number]
+    targets = ("/etc/pip.conf", "/etc/xdg/pip/pip.conf")
+    for path, target in zip((each for each in files if each.is_file()), targets, strict=False):
         volumes[str(path)] = target
         parser = configparser.ConfigParser(interpolation=None)
         parser.read(path, encoding="utf-8")
@@ -162,6 +162,7 @@ def running(
     environment: Mapping[str, str] | None = None,
     data: Path | None = None,
     read_only: Mapping[Path, str] | None = None,
+    host_network: bool = False,
 ) -> Iterator[Container]:
     """A container of the image until the end of the block. ``data`` is mounted at /var/lib/trabecula."""
     bundle = folder / name
@@ -173,7 +174,7 @@ def running(
         terminal=False,
         user={"uid": USER, "gid": USER},
         args=[*inner["Entrypoint"], *(arguments or inner["Cmd"])],
-        env=[*inner["Env"], *(f"{key}={value}" for key, value in (environment or {}).items())],
+        env=[f"{name}={value}" for name, value in {**_variables(inner["Env"]), **(environment or {})}.items()],
         cwd=inner["WorkingDir"],
         capabilities={kind: [] for kind in ("bounding", "effective", "inheritable", "permitted", "ambient")},
         noNewPrivileges=True,
@@ -185,6 +186,8 @@ def running(
     if data is not None:
         spec["mounts"].append(_bind(data, "/var/lib/trabecula", "rw"))
     spec["mounts"] += [_bind(source, target, "ro") for source, target in (read_only or {}).items()]
+    if host_network:
+        spec["linux"]["namespaces"] = [each for each in spec["linux"]["namespaces"] if each["type"] != "network"]
     (bundle / "config.json").write_text(json.dumps(spec), encoding="utf-8")
     log = bundle / "log"
     command = ["runc", "--root", str(bundle / "runc"), "run", "--bundle", str(bundle), name]
@@ -197,6 +200,10 @@ def running(
                 ["runc", "--root", str(bundle / "runc"), "delete", "--force", name], check=False, capture_output=True
             )
             process.wait(30)
+
+
+def _variables(listed: Sequence[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (each.partition("=") for each in listed)}
 
 
 def _bind(source: Path, target: str, mode: str) -> dict[str, Any]:

@@ -14,10 +14,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fault_postgres import Cluster, free_port
 from image import (
     IMAGE,
     USER,
@@ -204,6 +206,60 @@ def refuse(proof: Proof, root: Path, settings: dict[str, Any], folder: Path) -> 
         proof.check("the demo needs no data folder", code == 0 and "/tmp/demo/report.html" in said, said[-200:])
 
 
+def two_roles(proof: Proof, root: Path, settings: dict[str, Any], folder: Path) -> None:
+    """Tables, api and worker in containers of their own on a PostgreSQL of the site's, as compose and the chart do."""
+    folder.mkdir(mode=0o755)
+    shared = folder / "shared"
+    shared.mkdir(mode=0o700)
+    os.chown(shared, USER, USER)
+    cluster = Cluster(folder / "postgres")
+    cluster.create()
+    cluster.start()
+
+    def role(name: str, *arguments: str) -> AbstractContextManager[Container]:
+        environment = {
+            "TRABECULA_DATABASE_URL": cluster.url,
+            "TRABECULA_LISTEN": f"127.0.0.1:{port}",
+            "TRABECULA_HEALTH_LISTEN": f"127.0.0.1:{free_port()}",
+        }
+        return running(
+            root,
+            settings,
+            folder,
+            name=name,
+            arguments=arguments,
+            environment=environment,
+            data=shared,
+            host_network=True,
+        )
+
+    port = free_port()
+    try:
+        with role("tables", "db", "upgrade") as container:
+            proof.check("makes the tables in a PostgreSQL of the site's", container.ended(120) == 0)
+        with role("api", "serve", "--role", "api") as api, role("worker", "serve", "--role", "worker") as worker:
+            for each in (api, worker):
+                wait_until(lambda each=each: ready(each), 120, "a role")
+                proof.check(f"{each.name} is healthy", each.exec("trabecula", "health").returncode == 0)
+            api.exec("trabecula", "phantom", "/tmp/phantom", "--matrix", "256", "--slice-mm", "2.5", "--quiet")
+            command = (
+                "trabecula",
+                "submit",
+                "/tmp/phantom/dicom",
+                "--server",
+                f"127.0.0.1:{port}",
+                "--out",
+                "/tmp/out",
+            )
+            sent = api.exec(*command)
+            proof.check("api and worker screen a study between them", sent.returncode == 0, sent.stderr[-200:])
+            for each in (worker, api):
+                each.terminate()
+                proof.check(f"{each.name} stops with 0", each.ended(60) == 0)
+    finally:
+        cluster.stop()
+
+
 def deliver_models(
     proof: Proof, store: Store, root: Path, settings: dict[str, Any], context: Path, folder: Path
 ) -> None:
@@ -251,6 +307,7 @@ def prove(work: Path) -> Proof:
     look_at_files(proof, root)
     use_it(proof, root, settings, work / "use")
     refuse(proof, root, settings, work / "refuse")
+    two_roles(proof, root, settings, work / "roles")
     deliver_models(proof, store, root, settings, context, work / "deliver")
     if busy > MOST_BUSY:
         for name in TIMES:
