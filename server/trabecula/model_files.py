@@ -32,7 +32,10 @@ def inside(folder: Path, name: str) -> Path:
         ModelError: if the name leads out of the bundle's folder.
     """
     root = folder.resolve()
-    path = (root / name).resolve()
+    try:
+        path = (root / name).resolve()
+    except (ValueError, OSError) as error:  # a null, or a name longer than any file's
+        raise ModelError(f"bundle {folder.name} names no file", bundle=folder.name) from error
     if not path.is_relative_to(root):
         raise ModelError(f"bundle {folder.name} points outside its folder", bundle=folder.name)
     return path

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=100_000, help="mutated DICOM instances")
     parser.add_argument("--seconds", type=float, default=7200.0, help="at most so long for the DICOM part")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the parts beside dicom: 0.1 for a tenth")
     parser.add_argument("--only", default=",".join(PARTS))
     chosen = parser.parse_args()
     wanted = chosen.only.split(",")
@@ -111,7 +112,13 @@ def merged(tallies: list[Tally]) -> dict[str, Any]:
 
 
 def _whole(chosen: argparse.Namespace) -> dict[str, Any]:
-    tally = run_now(KEPT, Tally(chosen.seed, True), instances=10**9, seconds=chosen.seconds, studies=WHOLE)
+    tally = run_now(
+        KEPT,
+        Tally(chosen.seed, True),
+        instances=10**9,
+        seconds=chosen.seconds,
+        studies=max(1, round(WHOLE * chosen.scale)),
+    )
     return merged([tally])
 
 
@@ -122,9 +129,10 @@ def _readers(chosen: argparse.Namespace) -> dict[str, Any]:
 
     warnings.simplefilter("ignore")
     found: dict[str, Any] = {"seed": chosen.seed, "tries": 0, "readers": {}, "findings": {}, "slowest_s": 0.0}
+    tries = max(1, round(READER_TRIES * chosen.scale))
     for target in targets().values():
         answers: Counter[str] = Counter()
-        for number in range(READER_TRIES):
+        for number in range(tries):
             random = Random(f"{target.name} {chosen.seed} {number}")
             data = target.mutate(random.choice(target.seeds), random)
             started = time.process_time()
@@ -137,7 +145,7 @@ def _readers(chosen: argparse.Namespace) -> dict[str, Any]:
                 (KEPT / "findings" / name).write_bytes(data)
             found["slowest_s"] = round(max(found["slowest_s"], time.process_time() - started), 3)
         found["readers"][target.name] = dict(sorted(answers.items()))
-        found["tries"] += READER_TRIES
+        found["tries"] += tries
     return found
 
 
@@ -177,7 +185,7 @@ def _grpc(chosen: argparse.Namespace) -> dict[str, Any]:
     from fuzz_grpc import fuzz_rpcs
 
     def use(live: Any) -> dict[str, Any]:
-        tally = asyncio.run(fuzz_rpcs(live.address, live.admin_address, chosen.seed, CALLS))
+        tally = asyncio.run(fuzz_rpcs(live.address, live.admin_address, chosen.seed, round(CALLS * chosen.scale)))
         return {"seed": chosen.seed, **asdict(tally), "findings": dict(tally.findings)}
 
     return dict(_live(use))
@@ -188,9 +196,9 @@ def _http(chosen: argparse.Namespace) -> dict[str, Any]:
 
     def use(live: Any) -> dict[str, Any]:
         base, tally = f"http://127.0.0.1:{live.server.http_port}", HttpTally()
-        fuzz_by_schema(base, EXAMPLES, chosen.seed, tally)
-        fuzz_bodies(base, chosen.seed, REQUESTS, tally)
-        fuzz_sockets(base, chosen.seed, REQUESTS, tally)
+        fuzz_by_schema(base, max(1, round(EXAMPLES * chosen.scale)), chosen.seed, tally)
+        fuzz_bodies(base, chosen.seed, round(REQUESTS * chosen.scale), tally)
+        fuzz_sockets(base, chosen.seed, round(REQUESTS * chosen.scale), tally)
         return {"seed": chosen.seed, **asdict(tally), "findings": dict(tally.findings)}
 
     return dict(_live(use))
