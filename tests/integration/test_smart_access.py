@@ -24,6 +24,7 @@ from trabecula.config import Settings
 from trabecula.errors import ConfigurationError
 from trabecula.keys import SigningAlgorithm, generate_key, retire_key
 from trabecula.service.auth.tokens import TokenRules
+from trabecula.service.auth.wiring import issuer_keys
 from trabecula.service.http.options import HttpOptions, http_options
 from trabecula.work.database import Database
 
