@@ -99,10 +99,11 @@ class Program:
         return done.stdout
 
 
-def until(condition: Callable[[], bool], limit_s: float, what: str) -> None:
+def until(condition: Callable[[], bool], limit_s: float, what: str | Path) -> None:
+    """Wait; fail with these words, or the end of this file."""
     deadline = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, what if isinstance(what, str) else what.read_text()[-2000:]
         time.sleep(0.5)
 
 
@@ -129,7 +130,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         process = subprocess.Popen(serve, env=environment, stderr=log, stdout=log)
         watching = _prometheus(prometheus, folder, metrics_port, prometheus_port)
         try:
-            until(ready.exists, 180.0, (folder / "log").read_text()[-2000:])
+            until(ready.exists, 180.0, folder / "log")
             yield Program(process, environment, int(ready.read_text()), metrics_port, prometheus_port)
         finally:
             for each in (watching, process):

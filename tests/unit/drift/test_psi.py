@@ -77,7 +77,7 @@ def test_what_chance_gives_is_what_samples_of_one_distribution_give() -> None:
         stability_index(random.multinomial(1000, [0.1] * 10), random.multinomial(400, [0.1] * 10), LEAST)
         for _ in range(400)
     ]
-    assert float(np.mean(found)) == pytest.approx(by_chance(10, 1000, 400), rel=0.1)
+    assert float(np.mean(found)) == pytest.approx(by_chance(10, 1000, 400), rel=0.05)
 
 
 def test_chance_alone_stays_under_the_first_threshold_at_the_least_number() -> None:
