@@ -21,7 +21,7 @@ from trabecula.hooks.chart import Chart, Problems
 from trabecula.hooks.decide import Cards, Question, decide
 from trabecula.hooks.policy import CardPolicy
 from trabecula.hooks.requests import Context, HookRequest
-from trabecula.hooks.results import DueRule, StoredResult
+from trabecula.hooks.results import DueRule, ShownResult
 from trabecula.hooks.services import SERVICES, Hook, Service
 
 Json = dict[str, Any]
@@ -77,7 +77,7 @@ def service(hook: Hook) -> Service:
     return next(each for each in SERVICES if each.hook is hook)
 
 
-def result(category: Category | None = Category.OSTEOPOROSIS_RANGE, **changes: Any) -> StoredResult:
+def result(category: Category | None = Category.OSTEOPOROSIS_RANGE, **changes: Any) -> ShownResult:
     """A preliminary result in the osteoporosis range."""
     values: Json = {
         "screening_id": "7f1f7c3e-3c0e-5b6a-9a68-0c8f3c1f0a01",
@@ -93,7 +93,7 @@ def result(category: Category | None = Category.OSTEOPOROSIS_RANGE, **changes: A
         "scale": "K2HPO4",
         "due": (RULE,),
     }
-    return StoredResult(**{**values, **changes})
+    return ShownResult(**{**values, **changes})
 
 
 def question(hook: Hook = Hook.PATIENT_VIEW, **changes: Any) -> Question:
@@ -106,7 +106,7 @@ def question(hook: Hook = Hook.PATIENT_VIEW, **changes: Any) -> Question:
 
 
 def cards(
-    results: Sequence[StoredResult], chart: Chart = KNOWN, hook: Hook = Hook.PATIENT_VIEW, **changes: Any
+    results: Sequence[ShownResult], chart: Chart = KNOWN, hook: Hook = Hook.PATIENT_VIEW, **changes: Any
 ) -> Cards:
     """What is decided."""
     return decide(question(hook, **changes), results, chart)

@@ -21,8 +21,8 @@ from trabecula.delivery.destinations import (
 )
 from trabecula.delivery.pacs.cstore import STORAGE, TRANSFER_SYNTAXES, tls_context
 from trabecula.delivery.pacs.stow import DICOM_JSON
-from trabecula.delivery.tasks import utc_now
 from trabecula.delivery.ways import fhir_client, token_source, web_transport
+from trabecula.work.clock import utc_now
 
 TYPES = (
     *NEEDED,

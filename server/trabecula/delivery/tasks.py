@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from trabecula.delivery.schema import delivery
 from trabecula.delivery.ways import make_ways
 from trabecula.telemetry.dispatch import nobody
 from trabecula.telemetry.events import Listener
+from trabecula.work.clock import utc_now
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.queue import Task
@@ -24,10 +25,6 @@ from trabecula.work.schema import screening
 
 SWEEP_TASK: Final = "delivery.sweep"
 EVERY_TEN_SECONDS: Final = "* * * * * */10"
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def delivery_tasks(

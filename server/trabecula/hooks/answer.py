@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Protocol
 
 from trabecula.errors import ChartUnavailable
@@ -16,8 +16,9 @@ from trabecula.hooks.ehr import EhrReader
 from trabecula.hooks.policy import CardPolicy
 from trabecula.hooks.prefetch import Given, chart_of, patient_in, read_answer, whole
 from trabecula.hooks.requests import FhirAccess, HookRequest
-from trabecula.hooks.results import PatientIdentifier, ResultSource, StoredResult
+from trabecula.hooks.results import PatientIdentifier, ResultSource, ShownResult
 from trabecula.hooks.services import Need, Service, filled_in, prefetch_templates
+from trabecula.work.clock import utc_now
 
 DEFAULT_BUDGET_S: Final = 0.3
 
@@ -26,11 +27,6 @@ class CardKeeper(Protocol):
     """Remembers what was shown."""
 
     async def __call__(self, cards: Cards, service: Service, client: Client, at: datetime) -> None: ...
-
-
-def utc_now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +60,7 @@ class HookAnswers:
         if not wanted:
             return Answer()
         chart = _Reading(self, service, request, client)
-        results: tuple[StoredResult, ...] = ()
+        results: tuple[ShownResult, ...] = ()
         patients: tuple[str, ...] = ()
         if Need.PATIENT in wanted:
             identifiers = await self._identifiers(chart, wanted)
@@ -141,6 +137,6 @@ def _given(service: Service, prefetch: Mapping[str, object]) -> dict[Need, Given
     return found
 
 
-def _calls_for_something(results: Iterable[StoredResult]) -> bool:
+def _calls_for_something(results: Iterable[ShownResult]) -> bool:
     result = speaking(results)
     return result is not None and severity(result) > 0

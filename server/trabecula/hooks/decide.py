@@ -26,7 +26,7 @@ from trabecula.hooks.choose import FRACTURE_SEVERITY, severity, speaking
 from trabecula.hooks.orders import dxa_order, with_reason
 from trabecula.hooks.policy import CardPolicy
 from trabecula.hooks.requests import Context, HookRequest, Json
-from trabecula.hooks.results import StoredResult
+from trabecula.hooks.results import ShownResult
 from trabecula.hooks.services import Hook, Need, Service
 from trabecula.hooks.wording import (
     chart_remarks,
@@ -84,7 +84,7 @@ def needs(service: Service, context: Context) -> tuple[Need, ...]:
     return service.required
 
 
-def decide(question: Question, results: Sequence[StoredResult], chart: Chart) -> Cards:
+def decide(question: Question, results: Sequence[ShownResult], chart: Chart) -> Cards:
     """The cards of a call.
 
     Args:
@@ -103,7 +103,7 @@ def decide(question: Question, results: Sequence[StoredResult], chart: Chart) ->
     return result_card(question, result, chart)
 
 
-def result_card(question: Question, result: StoredResult, chart: Chart) -> Cards:
+def result_card(question: Question, result: ShownResult, chart: Chart) -> Cards:
     """A result that nobody has acted on; none when DXA is done or ordered, or osteoporosis is known."""
     recent = recent_dxa(chart.dxa or (), question)
     known = chart.problems is not None and chart.problems.osteoporosis
@@ -132,7 +132,7 @@ def result_card(question: Question, result: StoredResult, chart: Chart) -> Cards
     )
 
 
-def reason_card(question: Question, result: StoredResult, chart: Chart) -> Cards:
+def reason_card(question: Question, result: ShownResult, chart: Chart) -> Cards:
     """The result as the reason of the DXA that was picked."""
     value = density(result)
     if severity(result) == 0 or value is None:
@@ -227,7 +227,7 @@ def _uuid(question: Question, kind: CardKind, about: str) -> str:
     return card_uuid(question.request.hook_instance, question.service.id, kind, about)
 
 
-def _indicator(result: StoredResult, chart: Chart) -> Indicator:
+def _indicator(result: ShownResult, chart: Chart) -> Indicator:
     """Critical when low density and a fracture come together, on the CT or in this encounter."""
     together = result.category is Category.SEVERE_RANGE_SUSPECTED
     if together or (chart.encounter_fracture and severity(result) > 1):
@@ -235,7 +235,7 @@ def _indicator(result: StoredResult, chart: Chart) -> Indicator:
     return Indicator.WARNING if severity(result) >= FRACTURE_SEVERITY else Indicator.INFO
 
 
-def _order_dxa(question: Question, uuid: str, result: StoredResult, chart: Chart) -> tuple[Suggestion, ...]:
+def _order_dxa(question: Question, uuid: str, result: ShownResult, chart: Chart) -> tuple[Suggestion, ...]:
     if not result.due:
         return ()
     order = dxa_order(question.context, result, chart.own, question.policy, question.now)
@@ -243,11 +243,11 @@ def _order_dxa(question: Question, uuid: str, result: StoredResult, chart: Chart
     return (Suggestion(suggestion_uuid(uuid, "order-dxa"), "Order DXA", (action,), recommended=True),)
 
 
-def _report_link(result: StoredResult, policy: CardPolicy) -> Link:
+def _report_link(result: ShownResult, policy: CardPolicy) -> Link:
     return Link("Open the CT bone report", policy.report_url(result.screening_id))
 
 
-def _source(result: StoredResult, policy: CardPolicy) -> Source:
+def _source(result: ShownResult, policy: CardPolicy) -> Source:
     cited = f"; {result.due[0].citation}" if result.due else ""
     return Source(f"Trabecula, opportunistic CT{cited}", _topic(policy))
 

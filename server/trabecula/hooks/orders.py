@@ -10,7 +10,7 @@ from trabecula.hooks import chart_codes
 from trabecula.hooks.chart import OwnCopies
 from trabecula.hooks.policy import CardPolicy
 from trabecula.hooks.requests import Context
-from trabecula.hooks.results import StoredResult
+from trabecula.hooks.results import ShownResult
 from trabecula.hooks.wording import reason_text
 from trabecula.outputs.r4 import codes
 from trabecula.outputs.r4.codes import ProjectSystem
@@ -25,7 +25,7 @@ _DXA_CODE: Final = codes.concept(
 _REQUESTERS: Final = ("Practitioner/", "PractitionerRole/")
 
 
-def dxa_order(context: Context, result: StoredResult, own: OwnCopies, policy: CardPolicy, at: datetime) -> Json:
+def dxa_order(context: Context, result: ShownResult, own: OwnCopies, policy: CardPolicy, at: datetime) -> Json:
     """A draft ServiceRequest for the clinician to sign, with this CT as its reason and the rule that asks for it."""
     encounter = None if context.encounter_id is None else {"reference": f"Encounter/{context.encounter_id}"}
     by_user = context.user_id.startswith(_REQUESTERS)
@@ -46,7 +46,7 @@ def dxa_order(context: Context, result: StoredResult, own: OwnCopies, policy: Ca
     }
 
 
-def with_reason(order: Mapping[str, Any], result: StoredResult, own: OwnCopies, policy: CardPolicy) -> Json | None:
+def with_reason(order: Mapping[str, Any], result: ShownResult, own: OwnCopies, policy: CardPolicy) -> Json | None:
     """The draft with the result added to its reasons, all else as it was; None when it is there already."""
     reference = _reason_reference(result, own)
     known = _list(order.get("reasonReference"))
@@ -59,18 +59,18 @@ def with_reason(order: Mapping[str, Any], result: StoredResult, own: OwnCopies, 
     }
 
 
-def _instantiates(result: StoredResult, policy: CardPolicy) -> Json:
+def _instantiates(result: ShownResult, policy: CardPolicy) -> Json:
     canonicals = list(dict.fromkeys(policy.canonical(due.plan_definition) for due in result.due))
     return {"instantiatesCanonical": canonicals} if canonicals else {}
 
 
-def _reason_code(result: StoredResult, policy: CardPolicy) -> Json:
+def _reason_code(result: ShownResult, policy: CardPolicy) -> Json:
     system = f"{policy.fhir_base_url}/CodeSystem/{ProjectSystem.CATEGORY.value}"
     coding = () if result.category is None else (codes.coding(system, result.category.value),)
     return codes.concept(*coding, text=reason_text(result))
 
 
-def _reason_reference(result: StoredResult, own: OwnCopies) -> Json:
+def _reason_reference(result: ShownResult, own: OwnCopies) -> Json:
     """The EHR's own copy of the report where it has one, else the report by the identifier we gave it."""
     literal = own.references.get(result.report_urn)
     if literal is not None:

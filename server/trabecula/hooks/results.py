@@ -10,8 +10,7 @@ from typing import Final, Protocol
 from trabecula.assessment.assessment import Category
 from trabecula.hooks.connections import each_by_itself
 from trabecula.outputs.r4.conclusions import DXA_ACTION
-from trabecula.record.results import StoredResult as RecordedResult
-from trabecula.record.results import results_for_patient
+from trabecula.record.results import StoredResult, results_for_patient
 from trabecula.work.database import Database
 
 SIGNED: Final = frozenset({"final", "amended", "corrected", "appended"})
@@ -41,8 +40,8 @@ class DueRule:
 
 
 @dataclass(frozen=True)
-class StoredResult:
-    """One screening's result. Everything that was not measured is None or empty."""
+class ShownResult:
+    """One screening's result as cards show it. Everything that was not measured is None or empty."""
 
     screening_id: str
     report_id: str
@@ -85,7 +84,7 @@ class StoredResult:
 class ResultSource(Protocol):
     """Where stored results come from; one indexed query."""
 
-    async def __call__(self, identifiers: frozenset[PatientIdentifier]) -> Sequence[StoredResult]:
+    async def __call__(self, identifiers: frozenset[PatientIdentifier]) -> Sequence[ShownResult]:
         """Results of the patient that has one of the identifiers; empty when nobody has."""
 
 
@@ -93,7 +92,7 @@ def results_in(database: Database) -> ResultSource:
     """The record as a source."""
     connect = each_by_itself(database)
 
-    async def find(identifiers: frozenset[PatientIdentifier]) -> Sequence[StoredResult]:
+    async def find(identifiers: frozenset[PatientIdentifier]) -> Sequence[ShownResult]:
         if not identifiers:
             return ()
         async with connect() as connection:
@@ -103,10 +102,10 @@ def results_in(database: Database) -> ResultSource:
     return find
 
 
-def from_record(recorded: RecordedResult) -> StoredResult:
+def from_record(recorded: StoredResult) -> ShownResult:
     """The part of a recorded result that cards speak of."""
     summary = recorded.summary
-    return StoredResult(
+    return ShownResult(
         screening_id=recorded.screening_id,
         report_id=recorded.report_id,
         status=recorded.report_status,

@@ -10,7 +10,7 @@ from trabecula.assessment.assessment import Category
 from trabecula.hooks.cards import SUMMARY_LIMIT
 from trabecula.hooks.chart import DxaDone, Problems
 from trabecula.hooks.policy import CardPolicy
-from trabecula.hooks.results import StoredResult
+from trabecula.hooks.results import ShownResult
 
 NOT_A_T_SCORE: Final = "Not a DXA T-score and not comparable to one."
 NOT_FOR_RULE_OUT: Final = "Cannot be used to rule out low bone density."
@@ -27,7 +27,7 @@ _RANGES: Final = {
 }
 
 
-def summary(result: StoredResult) -> str:
+def summary(result: ShownResult) -> str:
     """One line, shorter than :data:`SUMMARY_LIMIT`: what was found, on which CT, and the next step."""
     found = []
     range_words = None if result.category is None else _RANGES.get(result.category)
@@ -42,12 +42,12 @@ def summary(result: StoredResult) -> str:
     return text if len(text) < SUMMARY_LIMIT else text[: SUMMARY_LIMIT - 2] + "…"
 
 
-def ct(result: StoredResult) -> str:
+def ct(result: ShownResult) -> str:
     """``CT 2026-03-14``"""
     return "CT" if result.acquired_on is None else f"CT {result.acquired_on.isoformat()}"
 
 
-def detail(result: StoredResult, remarks: tuple[str, ...] = ()) -> str:
+def detail(result: ShownResult, remarks: tuple[str, ...] = ()) -> str:
     """The numbers with scale and uncertainty, the limits of use, and the rules, in Markdown."""
     lines = [f"**{_SIGNED if result.signed else PRELIMINARY}**", "", *_facts(result), ""]
     if result.statement:
@@ -57,7 +57,7 @@ def detail(result: StoredResult, remarks: tuple[str, ...] = ()) -> str:
     return "\n".join(lines)
 
 
-def density(result: StoredResult) -> str | None:
+def density(result: ShownResult) -> str | None:
     """``71 ± 6 mg/cm3 (K2HPO4)``; None when there is none."""
     if result.density_mg_cm3 is None:
         return None
@@ -66,7 +66,7 @@ def density(result: StoredResult) -> str | None:
     return f"{result.density_mg_cm3:.0f}{error} mg/cm3{scale}"
 
 
-def reason_text(result: StoredResult) -> str:
+def reason_text(result: ShownResult) -> str:
     """Why a DXA is ordered, for the order itself."""
     value = density(result)
     parts = [f"Opportunistic {ct(result)}"]
@@ -118,7 +118,7 @@ def escaped(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", plain)
 
 
-def _facts(result: StoredResult) -> list[str]:
+def _facts(result: ShownResult) -> list[str]:
     value = density(result)
     rows = []
     if value is not None:
@@ -133,7 +133,7 @@ def _facts(result: StoredResult) -> list[str]:
     ]
 
 
-def _short_value(result: StoredResult) -> str:
+def _short_value(result: ShownResult) -> str:
     value = density(result)
     return "" if value is None else f" {value.partition(' (')[0]}"
 

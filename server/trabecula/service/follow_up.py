@@ -19,7 +19,6 @@ from trabecula.clinical import ClinicalConstants, load_constants
 from trabecula.config import Settings
 from trabecula.delivery.destinations import Destination, DicomObject, FhirDestination, read_destinations
 from trabecula.delivery.sink import WHAT, delivery_sink, enqueue_everywhere
-from trabecula.delivery.tasks import utc_now
 from trabecula.outputs.r4 import FhirOptions
 from trabecula.outputs.r4.bundle import to_resources
 from trabecula.outputs.r4.codes import ProgrammeState
@@ -37,6 +36,7 @@ from trabecula.record.store import put, read
 from trabecula.report import ScreeningReport
 from trabecula.service.engine import fhir_options
 from trabecula.service.signed_document import sign_document
+from trabecula.work.clock import utc_now
 from trabecula.work.content import ContentStore
 from trabecula.work.records import Job, ScreeningRecord
 from trabecula.work.runner import Completion, ResultSink

@@ -14,7 +14,7 @@ from trabecula.config import Settings
 from trabecula.delivery.archive import archive_destination, open_archive
 from trabecula.delivery.destinations import StowDestination, read_destinations
 from trabecula.delivery.pacs.pull import PullLimits
-from trabecula.delivery.tasks import delivery_tasks, keeps_screening, utc_now
+from trabecula.delivery.tasks import delivery_tasks, keeps_screening
 from trabecula.drift.evaluate import DriftRules
 from trabecula.drift.reference import read_references
 from trabecula.drift.store import keep_series
@@ -25,6 +25,7 @@ from trabecula.service.follow_up import follow_up, result_sink
 from trabecula.service.screen_requests import PullWork
 from trabecula.telemetry.dispatch import nobody
 from trabecula.telemetry.events import Listener
+from trabecula.work.clock import utc_now
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.gc import RetentionRules, collection_task, policy_of
