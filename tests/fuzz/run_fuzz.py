@@ -21,7 +21,6 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -179,6 +178,11 @@ def _live(use: Any) -> Any:
             next(made)
 
 
+def _counted(tally: Any) -> dict[str, Any]:
+    """A tally as JSON holds it."""
+    return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(tally).items()}
+
+
 def _grpc(chosen: argparse.Namespace) -> dict[str, Any]:
     import asyncio
 
@@ -186,7 +190,7 @@ def _grpc(chosen: argparse.Namespace) -> dict[str, Any]:
 
     def use(live: Any) -> dict[str, Any]:
         tally = asyncio.run(fuzz_rpcs(live.address, live.admin_address, chosen.seed, round(CALLS * chosen.scale)))
-        return {"seed": chosen.seed, **asdict(tally), "findings": dict(tally.findings)}
+        return {"seed": chosen.seed, **_counted(tally)}
 
     return dict(_live(use))
 
@@ -199,7 +203,7 @@ def _http(chosen: argparse.Namespace) -> dict[str, Any]:
         fuzz_by_schema(base, max(1, round(EXAMPLES * chosen.scale)), chosen.seed, tally)
         fuzz_bodies(base, chosen.seed, round(REQUESTS * chosen.scale), tally)
         fuzz_sockets(base, chosen.seed, round(REQUESTS * chosen.scale), tally)
-        return {"seed": chosen.seed, **asdict(tally), "findings": dict(tally.findings)}
+        return {"seed": chosen.seed, **_counted(tally)}
 
     return dict(_live(use))
 

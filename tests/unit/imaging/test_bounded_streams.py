@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -78,9 +79,15 @@ def test_a_sound_jpeg_stream_passes() -> None:
         SOUND.replace(DQT, DQT[:4] + b"\x10" + DQT[5:]), SOUND.replace(DHT, b"\xff\xc4\x00\x02"),
         SOUND.replace(SOF, SOF[:4] + b"\x0c" + SOF[5:]), SOUND.replace(b"\x12\xff\x00", b"\x12\xff\xda"),
         SOUND.replace(DHT, b"\xff\xc4\xff\xff" + DHT[4:]),
+        SOUND.replace(DHT, b"\xff\xc4\x00\x16\x00\x03" + b"\x00" * 15 + b"\x00\x01\x02"),
     ],
-    ids=range(21),
+    ids=range(22),
 )  # fmt: skip
 def test_a_jpeg_stream_that_breaks_the_rules_is_told(stream: bytes) -> None:
     with pytest.raises(CorruptInstance):
         check_jpeg(stream, GREY)
+
+
+def test_no_jpeg_stream_holds_32_bit_samples() -> None:
+    with pytest.raises(CorruptInstance):
+        check_jpeg(SOUND, replace(GREY, bits_allocated=32))
