@@ -156,3 +156,10 @@ with json_lines_only() as stream:
     assert {each.get("place") for each in found} >= {"thread", "finaliser", "process"}
     assert "UserWarning" in {each.get("logger") for each in found}
     assert sum(each.get("logger") == "stderr" for each in found) >= 3
+
+
+def test_somebody_elses_json_does_not_pass() -> None:
+    made = as_event(json.dumps({"PatientName": CANARY}).encode() + b"\n", Flood())
+    assert made is not None
+    assert CANARY.encode() not in made
+    assert json.loads(made)["logger"] == "stderr"
