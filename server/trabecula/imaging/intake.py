@@ -61,6 +61,9 @@ def take_in(paths: Sequence[Path], limits: ImagingLimits, on_fraction: Callable[
     ct = [one for one in instances if one.is_ct]
     others = tuple(one for one in instances if not one.is_ct)
     _raise_if_damaged(faults, len(ct) or len(others))
+    strange = len({path for path in paths if path.is_file()} - set(files))  # what lies in folders may be anything
+    if strange and len(files) + strange <= len(paths):
+        faults += [NoDicomFound()] * strange
     unique = {one.sop_uid or str(one.path): one for one in ct}
     return Intake(tuple(unique.values()), others, _notices(len(ct) - len(unique), len(others), faults))
 
