@@ -21,6 +21,7 @@ def page(figures: Figures) -> str:
         if name in figures:
             lines += [*part(figures[name]), f"Code: commit `{figures[name].get('commit', 'unknown')}`.", ""]
             lines += [*_findings(figures[name].get("findings", {})), ""]
+            lines += [figures[name]["note"], ""] if "note" in figures[name] else []
     return "\n".join(lines)
 
 
