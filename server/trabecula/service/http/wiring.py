@@ -106,7 +106,7 @@ async def _stow(settings: Settings, around: Surroundings, door: Door, stack: Asy
     reception = Reception(around.database, around.content, around.store, settings)
     reception.start()
     stack.push_async_callback(reception.close)
-    limits = ImagingLimits(max_header_bytes=settings.dimse_max_instance_bytes)
+    limits = ImagingLimits()
     uploads = Admission(around.store, settings)
     sizes = (settings.dimse_max_instance_bytes, settings.max_instances)
     return tuple(Stow(reception, door, around.accepting, limits, *sizes, uploads).routes())
