@@ -90,6 +90,7 @@ network = {{ private_networks = ["127.0.0.0/8"], plain_http = true }}
             auth_issuers=ISSUER,
             auth_jwks=str(keys),
             auth_audience=AUDIENCE,
+            grpc_auth="off",
             organization_name="Sample Hospital",
         )
 
