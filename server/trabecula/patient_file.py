@@ -113,7 +113,7 @@ def _plain_value(name: str, value: Any) -> Any:
     if name in PLAUSIBLE:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidPatientContext(field=name, must_be="a number")
-        return float(value)
+        return float(value) if abs(value) <= _LARGEST else math.inf
     if not isinstance(value, bool):
         raise InvalidPatientContext(field=name, must_be="true or false")
     return value
@@ -163,7 +163,7 @@ def _age_years(birth_date: Any, today: date) -> float:
         numbers = [int(part) for part in parts]
         year, month, day = ([*numbers, 7, 1] if len(numbers) == 1 else [*numbers, 15])[:3]
         born = date(year, month, day)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidPatientContext(field="birthDate", must_be="YYYY, YYYY-MM or YYYY-MM-DD") from None
     return float(today.year - born.year - ((today.month, today.day) < (born.month, born.day)))
 

@@ -29,6 +29,16 @@ _MOST_READS = 500_000
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 
 
+def text_values(text: str) -> tuple[str, ...]:
+    """The values of an element's text. Blanks and nulls at the ends are padding (PS3.5 6.2).
+
+    A null inside shows as U+FFFD: no standard allows it, PostgreSQL and FHIR do not take it, and without it the
+    identifier of one patient could become that of another.
+    """
+    stripped = text.strip(" \0")
+    return tuple(part.strip(" \0").replace("\0", "\ufffd") for part in stripped.split("\\")) if stripped else ()
+
+
 class Elements:
     """Values of one data set by tag."""
 
@@ -60,8 +70,7 @@ class Elements:
     def texts(self, tag: int) -> tuple[str, ...]:
         """Values of a text element, blanks and trailing nulls stripped; () where absent."""
         _, value, _ = self._raw(tag)
-        text = value.decode("latin-1").strip(" \0")
-        return tuple(part.strip(" \0") for part in text.split("\\")) if text else ()
+        return text_values(value.decode("latin-1"))
 
     def text(self, tag: int) -> str:
         """First value of a text element, or an empty string."""

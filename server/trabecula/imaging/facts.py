@@ -12,7 +12,7 @@ from pydicom.charset import convert_encodings, decode_bytes
 from trabecula.errors import CorruptInstance, InputError
 from trabecula.imaging import tags
 from trabecula.imaging.contrast import contrast_tag
-from trabecula.imaging.elements import Elements, FrameElements
+from trabecula.imaging.elements import Elements, FrameElements, text_values
 from trabecula.imaging.headers import read_header
 from trabecula.imaging.instance import Slice
 from trabecula.imaging.kernels import classify_kernel
@@ -161,8 +161,7 @@ def _identity(root: Elements) -> StudyIdentity:
 def _decoded(root: Elements, tag: int) -> str | None:
     """Text in the character set that the header names (PS3.3 C.12.1.1.2)."""
     encodings = convert_encodings(list(root.texts(tags.CHARACTER_SET)) or None)
-    text = decode_bytes(root.bytes(tag), encodings, {0x5C}).split("\\")[0].strip(" \0")
-    return text or None
+    return next(iter(text_values(decode_bytes(root.bytes(tag), encodings, {0x5C}))), "") or None
 
 
 def _age_years(root: Elements) -> float | None:

@@ -153,3 +153,10 @@ def test_other_objects_of_the_study_are_ignored_with_a_notice(
     assert isinstance(study, CtStudy)
     assert "other-objects-ignored" in {notice.code for notice in study.notices}
     np.testing.assert_array_equal(study.volume.hu, body)
+
+
+def test_a_null_inside_a_text_is_seen_and_never_joins_two_halves(facts: Facts) -> None:
+    found = facts(PatientID="AB\0C", Manufacturer="GE\0X")
+    assert found.identity.patient_id == "AB\ufffdC"
+    assert found.manufacturer == "GE\ufffdX"
+    assert facts(PatientID="ABC\0").identity.patient_id == "ABC"
