@@ -49,6 +49,8 @@ def shut(repository: Path, tmp_path: Path) -> Iterator[Shut]:
         os.chown(folder, USER, USER)
     command = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-pid", "--die-with-parent"]
     command += ["--bind", str(scratch), "/tmp", "--bind", str(state), "/tmp/state"]
+    for seen in (repository, Path(sys.prefix)):  # also where the checkout itself lies below /tmp
+        command += ["--ro-bind", str(seen), str(seen)]
     # PostgreSQL's initdb wants the user to have a name, as it has in the image
     people = tmp_path / "passwd"
     people.write_text(Path("/etc/passwd").read_text() + f"trabecula:x:{USER}:{USER}::/nonexistent:/usr/sbin/nologin\n")

@@ -56,6 +56,19 @@ def test_a_client_may_ask_at_once_for_ten_seconds_worth_and_then_waits_its_turn(
         rate.take("a")
 
 
+@pytest.mark.parametrize("waited_s", [0.0, 0.06, 0.17, 0.36, 0.44])
+def test_who_waits_as_long_as_told_is_let_in(waited_s: float) -> None:
+    now = [100.0]
+    rate = Rate(2.0, lambda: now[0])
+    for _ in range(int(2 * BURST_S)):
+        rate.take("a")
+    now[0] += waited_s
+    with pytest.raises(TooManyRequests) as caught:
+        rate.take("a")
+    now[0] += float(str(caught.value.fields["retry_after_s"])) + 1e-6
+    rate.take("a")
+
+
 def test_a_million_addresses_do_not_fill_the_memory() -> None:
     rate = Rate(2.0, lambda: 0.0, most=1000)
     for _ in range(20):
