@@ -42,7 +42,7 @@ class Rate:
             paid_at = max(now, self._paid_at.get(key, now)) + self._each_s
             if (early_s := paid_at - now - BURST_S) > 0:
                 self._paid_at.move_to_end(key)  # whoever goes on asking is not forgotten
-                raise TooManyRequests(retry_after_s=ceil(round(early_s * 10, 6)) / 10)  # up: who waits so long is let in
+                raise TooManyRequests(retry_after_s=ceil(round(early_s * 10, 6)) / 10)  # up: after it, in
             self._paid_at[key] = paid_at
             self._paid_at.move_to_end(key)
             if len(self._paid_at) > self._most:

@@ -20,4 +20,4 @@ def test_depth_is_bounded_and_brackets_in_text_do_not_count() -> None:
 def test_texts_that_neither_fhir_nor_the_database_know_are_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequest):
         parse_json(body)
-    assert parse_json(br'{"a": "\ud83d\ude00", "b": "\\u0000"}')
+    assert parse_json(rb'{"a": "\ud83d\ude00", "b": "\\u0000"}')
