@@ -100,10 +100,11 @@ class Settings:
     """``postgresql://user@host/name`` of a PostgreSQL 14 or newer, in libpq's form, without a password; None starts
     the one that comes with the program under ``state_dir``."""
     database_password_file: Path | None = None
-    database_pool_size: int = 8
+    database_pool_size: int = 16
     """Connections one process keeps open."""
-    database_pool_overflow: int = 8
-    """Connections beyond those, closed after use."""
+    database_pool_overflow: int = 0
+    """Connections beyond those, closed after use. Opening one takes longer than most queries: with many of them a burst
+    costs more than it brings and does not end."""
     database_timeout_s: float = 10.0
     """How long to wait for a connection."""
     content_url: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,17 @@ async def test_a_pool_that_is_used_up_is_told(database_settings: Settings) -> No
         with pytest.raises(DatabaseUnavailable):
             async with database.transaction():
                 pass
+
+
+async def test_a_burst_opens_no_connection_twice(database_settings: Settings) -> None:
+    async def used(database: Database) -> int:
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT pg_sleep(0.002)"))
+            return int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+
+    async with open_database(database_settings) as database:
+        pids = [await asyncio.gather(*(used(database) for _ in range(100))) for _ in range(3)]
+    assert len({pid for each in pids for pid in each}) <= Settings().database_pool_size
 
 
 async def test_a_full_disk_of_the_database_is_overload(database: Database) -> None:
