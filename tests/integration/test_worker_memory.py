@@ -14,7 +14,7 @@ from live_service import make_study
 from scattering import KEPT_EVERY, PIECE_BYTES, PIECES, make_noted_perform, make_scattering_perform
 
 from trabecula.patient import PatientContext
-from trabecula.work.process_runner import ProcessRunner, _Child
+from trabecula.work.process_runner import Child, ProcessRunner
 from trabecula.work.records import Job
 from trabecula.work.runner import Control, Perform
 
@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 def resting_mib(make_perform: Callable[[], Perform], folder: Path, studies: int) -> float:
     """Resident memory of a new child after so many studies."""
-    child = _Child(make_perform, None)
+    child = Child(make_perform, None)
     try:
         child.wait_ready()
         files = tuple(make_study(folder / "study", b"report"))

@@ -19,7 +19,7 @@ from trabecula.patient import PatientContext
 from trabecula.service.client import Client
 from trabecula.service.logs import configure_logs
 from trabecula.v1 import screening_pb2 as pb
-from trabecula.work.process_runner import ProcessRunner, _Child
+from trabecula.work.process_runner import Child, ProcessRunner
 from trabecula.work.records import Job
 from trabecula.work.runner import Control, Perform
 
@@ -56,7 +56,7 @@ def test_a_study_that_kills_its_worker_kills_nothing_else(
 
 def test_the_wish_to_stop_reaches_a_child_that_says_nothing_at_once(tmp_path: Path) -> None:
     """A child deep in a decoder tells no progress; the bell does not wait for the next look at its memory."""
-    child = _Child(make_light_perform, None)
+    child = Child(make_light_perform, None)
     child.wait_ready()
     study = make_study(tmp_path / "study", b"silent")
     took_s = []
@@ -71,14 +71,14 @@ def test_the_wish_to_stop_reaches_a_child_that_says_nothing_at_once(tmp_path: Pa
             child.run(Job("id", tuple(study), tmp_path, PatientContext(), want_masks=False), control)
         took_s.append(time.perf_counter() - asked[0])
         child.kill()
-        child = _Child(make_light_perform, None)
+        child = Child(make_light_perform, None)
         child.wait_ready()
     child.kill()
     assert max(took_s) < 0.1
 
 
 def test_a_bell_of_an_earlier_study_does_not_stop_the_next(tmp_path: Path) -> None:
-    child = _Child(make_light_perform, None)
+    child = Child(make_light_perform, None)
     child.wait_ready()
     study = tuple(make_study(tmp_path / "study", b"report"))
     for name in ("one", "two"):

@@ -17,7 +17,7 @@ from trabecula.patient import PatientContext
 from trabecula.phantom import PhantomSpec, write_phantom
 from trabecula.report import ReportStatus
 from trabecula.service.workers import _load_perform
-from trabecula.work.process_runner import _Child
+from trabecula.work.process_runner import Child
 from trabecula.work.records import Job
 from trabecula.work.runner import Control
 
@@ -40,7 +40,7 @@ def test_a_child_starts_no_more_threads_than_it_may_have(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     bound_library_threads(settings)
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ["OMP_NUM_THREADS"])  # so that it is put back
-    child = _Child(partial(_load_perform, settings), None)
+    child = Child(partial(_load_perform, settings), None)
     try:
         child.wait_ready()
         process = psutil.Process(child._process.pid)

@@ -11,14 +11,14 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Final
+from typing import Any, Final
 
 from trabecula.errors import TrabeculaError
 from trabecula.outcome import Stage
+from trabecula.progress import ProgressListener
 from trabecula.telemetry.events import ModelLoaded
 from trabecula.work.heap import give_back, share_one_heap
-from trabecula.work.records import Job
-from trabecula.work.runner import Completion, Perform, models_of, outcome
+from trabecula.work.runner import models_of, outcome
 
 ORPHANED: Final = 3
 """Exit code of a child whose parent is gone."""
@@ -37,10 +37,9 @@ class Progress:
     fraction: float
 
 
-FromChild = Ready | Progress | Completion | TrabeculaError
-
-
-def serve_jobs(pipe: Connection, make_perform: Callable[[], Perform], mapped_bytes: int | None) -> None:
+def serve_jobs(
+    pipe: Connection, make_perform: Callable[[], Callable[[Any, ProgressListener], Any]], mapped_bytes: int | None
+) -> None:
     """Main of the child.
 
     Args:
@@ -67,7 +66,7 @@ def serve_jobs(pipe: Connection, make_perform: Callable[[], Perform], mapped_byt
 
     while True:
         try:
-            job: Job = pipe.recv()
+            job = pipe.recv()
             pipe.send(outcome(perform, job, tell))
         except (EOFError, BrokenPipeError):
             return

@@ -13,15 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from typing import Final
+from typing import Any, Final, Generic, TypeVar, cast
 
 import psutil
 import structlog
 
 from trabecula.errors import OutOfMemory, TrabeculaError, WorkerCrashed
+from trabecula.progress import ProgressListener
 from trabecula.telemetry.dispatch import nobody
 from trabecula.telemetry.events import Listener, ModelLoaded
-from trabecula.work.child import FromChild, Progress, Ready, serve_jobs
+from trabecula.work.child import Progress, Ready, serve_jobs
 from trabecula.work.records import Job
 from trabecula.work.runner import Completion, Control, Perform
 
@@ -32,6 +33,9 @@ START_S: Final = 120.0
 ADDRESS_SHARE: Final = 1.5
 """Of the memory limit, what a child may have mapped for writing (RLIMIT_DATA): the system's own stop between two
 looks. Larger than the limit itself, because a process maps more than it touches."""
+
+JobT = TypeVar("JobT")
+DoneT = TypeVar("DoneT")
 
 
 class ProcessRunner:
@@ -47,8 +51,8 @@ class ProcessRunner:
         self._workers = workers
         self._memory_bytes = memory_bytes
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="worker")
-        self._idle: queue.SimpleQueue[_Child | TrabeculaError] = queue.SimpleQueue()
-        self._children: set[_Child] = set()
+        self._idle: queue.SimpleQueue[Child[Job, Completion] | TrabeculaError] = queue.SimpleQueue()
+        self._children: set[Child[Job, Completion]] = set()
         self._closed = False
         self.tell: Listener = nobody
 
@@ -66,7 +70,7 @@ class ProcessRunner:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _add_child(self) -> None:
-        child = _Child(self._make_perform, self._memory_bytes)
+        child: Child[Job, Completion] = Child(self._make_perform, self._memory_bytes)
         self._children.add(child)
         try:
             loaded = child.wait_ready()
@@ -79,7 +83,7 @@ class ProcessRunner:
             self.tell(each)
         self._idle.put(child)
 
-    def _replace(self, child: _Child) -> None:
+    def _replace(self, child: Child[Job, Completion]) -> None:
         child.kill()
         self._children.discard(child)
         if not self._closed:
@@ -94,10 +98,10 @@ class ProcessRunner:
             structlog.get_logger().error("worker process cannot be started", code=error.code, detail=error.detail)
             self._idle.put(error)
 
-    def _next_child(self) -> _Child:
+    def _next_child(self) -> Child[Job, Completion]:
         """An idle child. Raises ModelError or WorkerCrashed when none can be started."""
         waiting = self._idle.get()
-        if isinstance(waiting, _Child):
+        if isinstance(waiting, Child):
             return waiting
         try:
             self._add_child()  # whatever was wrong may be mended by now
@@ -117,10 +121,16 @@ class ProcessRunner:
                 self._replace(child)
 
 
-class _Child:
+class Child(Generic[JobT, DoneT]):
     """The parent's end of one worker process. Blocking; used by one thread at a time."""
 
-    def __init__(self, make_perform: Callable[[], Perform], memory_bytes: int | None) -> None:
+    def __init__(
+        self, make_perform: Callable[[], Callable[[JobT, ProgressListener], DoneT]], memory_bytes: int | None
+    ) -> None:
+        """Args:
+        make_perform: called in the child, so picklable; what it gives is called there for each job.
+        memory_bytes: resident memory that a job may take; None sets no limit.
+        """
         # Not forked: a fork would copy the threads' locks of gRPC in whatever state they are.
         context = multiprocessing.get_context("spawn")
         self._memory_bytes = memory_bytes
@@ -150,7 +160,7 @@ class _Child:
         self.usable = True
         return message.models if isinstance(message, Ready) else ()
 
-    def run(self, job: Job, control: Control) -> Completion:
+    def run(self, job: JobT, control: Control) -> DoneT:
         """Run one job. After Cancelled, a limit or a crash the child is not usable any more."""
         self.usable = False
         try:
@@ -176,10 +186,9 @@ class _Child:
                 continue
             # Whatever ran out of memory once is not trusted to have kept its own state whole.
             self.usable = not isinstance(message, OutOfMemory)
-            if isinstance(message, Completion):
-                return message
             if isinstance(message, TrabeculaError):
                 raise message
+            return cast(DoneT, message)
 
     def kill(self) -> None:
         self._process.kill()
@@ -200,12 +209,11 @@ class _Child:
         if resident > self._memory_bytes:
             raise OutOfMemory(limit_bytes=self._memory_bytes)
 
-    def _receive(self) -> FromChild:
+    def _receive(self) -> Any:
         try:
-            message: FromChild = self._pipe.recv()
+            return self._pipe.recv()
         except (EOFError, OSError):
             raise self._crashed() from None
-        return message
 
     def _crashed(self) -> WorkerCrashed:
         self._process.join(LISTEN_S)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from trabecula.errors import Cancelled, OutOfMemory, ScreeningTimedOut, TrabeculaError, Unforeseen
 from trabecula.outcome import Stage
@@ -115,7 +115,7 @@ class LoadedPerform:
         return self.run(job, progress)
 
 
-def models_of(perform: Perform) -> tuple[ModelLoaded, ...]:
+def models_of(perform: object) -> tuple[ModelLoaded, ...]:
     """What it has loaded, as far as it says so."""
     return perform.models if isinstance(perform, LoadedPerform) else ()
 
@@ -140,7 +140,13 @@ def perform(
     return Completion(screening.report.status, documents, screening.report)
 
 
-def outcome(perform: Perform, job: Job, progress: ProgressListener) -> Completion | TrabeculaError:
+JobT = TypeVar("JobT")
+DoneT = TypeVar("DoneT")
+
+
+def outcome(
+    perform: Callable[[JobT, ProgressListener], DoneT], job: JobT, progress: ProgressListener
+) -> DoneT | TrabeculaError:
     """The outermost loop of the work itself: a fault of the program says something about this study alone."""
     try:
         return perform(job, progress)
