@@ -57,7 +57,7 @@ SABOTAGES = (
             (
                 "work/store.py",
                 "        refs = tuple(instances)\n"
-                "        record = ScreeningRecord(str(uuid.uuid4()), submission, self._now())\n",
+                "        record = ScreeningRecord(str(uuid.uuid4()), submission, self._now(), trace=current_trace())\n",
                 "        refs = tuple(instances)\n",
             ),
         ),
@@ -67,9 +67,9 @@ SABOTAGES = (
         "no fence: an overtaken worker's ending is written all the same",
         (
             (
-                "work/store.py",
+                "work/changes.py",
                 "    return record if record.state is State.RUNNING and record.attempt == attempt else None",
-                "    return replace(record, state=State.RUNNING)",
+                "    import dataclasses\n\n    return dataclasses.replace(record, state=State.RUNNING)",
             ),
         ),
         "frozen",
@@ -83,7 +83,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "no cap on attempts",
-        (("work/store.py", "if lost >= self._max_attempts:", "if lost >= 1_000_000:"),),
+        (("work/attempts.py", "if lost >= self._max_attempts:", "if lost >= 1_000_000:"),),
         "poison",
         0.4,
     ),
@@ -114,7 +114,7 @@ SABOTAGES = (
     Sabotage(
         "the screening child outlives its worker",
         (
-            ("work/child.py", "    _end_with_parent()\n    if", "    if"),
+            ("work/child.py", "    _end_with_parent()\n    share", "    share"),
             (
                 "work/child.py",
                 "BrokenPipeError):\n            return",

@@ -29,13 +29,15 @@ from trabecula.outcome import Stage
 from trabecula.patient import PatientContext, Sex
 from trabecula.telemetry.events import AttemptStarted, Outcome, ScreeningEnded, ScreeningQueued
 from trabecula.telemetry.events import Event as TelemetryEvent
+from trabecula.work.attempts import Claim
+from trabecula.work.changes import SHUTDOWN
 from trabecula.work.database import Database
 from trabecula.work.reading import Filters
 from trabecula.work.records import ContentRef, DocumentKind, Job, Priority, Source, StageProgress, Submission
 from trabecula.work.runner import Completion
 from trabecula.work.schema import document, screening, transition
 from trabecula.work.states import Event, IllegalTransition, State
-from trabecula.work.store import SHUTDOWN, Claim, ScreeningStore
+from trabecula.work.store import ScreeningStore
 
 REFS = (ContentRef("a" * 64, 300), ContentRef("b" * 64, 200))
 DOCUMENTS = {DocumentKind.REPORT_JSON: ContentRef("c" * 64, 10)}

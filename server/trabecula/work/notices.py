@@ -14,7 +14,7 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from trabecula.work.store import CHANNEL
+from trabecula.work.changes import CHANNEL
 
 RECONNECT_S: Final = 1.0
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from trabecula.telemetry.dispatch import nobody
 from trabecula.telemetry.events import Listener
+from trabecula.work.changes import STOP_CHANNEL
 from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
 from trabecula.work.notices import Notices
@@ -17,7 +18,7 @@ from trabecula.work.queue import SCREEN_TASK, SCREENING_QUEUE, Task, make_app, q
 from trabecula.work.queue_worker import QueueWorker
 from trabecula.work.runner import Runner
 from trabecula.work.scratch import Scratch
-from trabecula.work.store import STOP_CHANNEL, ScreeningStore
+from trabecula.work.store import ScreeningStore
 from trabecula.work.sweep import Sweep
 from trabecula.work.worker import ScreeningWorker
 

@@ -21,10 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from trabecula.errors import DatabaseUnavailable, WorkerLost
 from trabecula.telemetry.faults import describe_fault
 from trabecula.work import reading
+from trabecula.work.changes import LONGEST_DELAY_S, enqueue
 from trabecula.work.database import Database
 from trabecula.work.queue import SCREEN_TASK
 from trabecula.work.states import State
-from trabecula.work.store import LONGEST_DELAY_S, ScreeningStore, enqueue
+from trabecula.work.store import ScreeningStore
 
 MAX_RESCUES: Final = 10
 """A job of another kind that took so many workers with it is kept as failed."""

@@ -38,11 +38,12 @@ from trabecula.telemetry.events import (
 )
 from trabecula.telemetry.faults import describe_fault
 from trabecula.telemetry.stages import StageWatch, WatchedStage
+from trabecula.work.attempts import Claim
 from trabecula.work.content import ContentStore
 from trabecula.work.records import ContentRef, DocumentKind, Job, StageProgress
 from trabecula.work.runner import Completion, Control, Runner
 from trabecula.work.scratch import Scratch
-from trabecula.work.store import Claim, ScreeningStore
+from trabecula.work.store import ScreeningStore
 
 SIGN_OF_LIFE_S: Final = 0.5
 """How often an attempt writes its progress, when there is any."""
