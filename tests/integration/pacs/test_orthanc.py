@@ -26,6 +26,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from trabecula.cli.app import app
@@ -54,6 +55,8 @@ KINDS = {
 }
 RESULTS = {SegmentationStorage, Comprehensive3DSRStorage, EncapsulatedPDFStorage, SecondaryCaptureImageStorage}
 PLANES = 6
+QUIET_S = 4.0
+"""More than a busy machine may pause between two instances."""
 LOOPBACK = Network(private_networks=("127.0.0.0/8",), plain_http=True)
 LIMITS = Limits(timeout_s=20.0)
 
@@ -115,15 +118,16 @@ def service(orthanc: Orthanc, start_server: StartServer, tmp_path: Path) -> Live
         ThreadRunner(make_perform, 1),
         dimse_listen="127.0.0.1:0",
         dimse_peers="ORTHANC@127.0.0.0/8",
-        dimse_quiet_s=1.0,
+        dimse_quiet_s=QUIET_S,
         destinations_file=file,
     )
 
 
-def wait_for(what: Callable[[], Any], limit_s: float = 60.0) -> Any:
+def wait_for(what: Callable[[], Any], limit_s: float = 120.0, tell: Callable[[], object] = lambda: "") -> Any:
+    """What comes true at last; ``tell`` says how things stand when it does not."""
     deadline = time.monotonic() + limit_s
     while not (found := what()):
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"it did not happen in time: {tell()}"
         time.sleep(0.2)
     return found
 
@@ -151,7 +155,7 @@ def test_a_study_goes_round(orthanc: Orthanc, study: Path, service: LiveServer) 
     assert len(list(study.iterdir())) == PLANES
     sent = orthanc.forward(samples.STUDY_UID, service.server.dimse_port)
     assert sent["FailedInstancesCount"] == 0
-    wait_for(lambda: len(results_in(orthanc)) == len(RESULTS))
+    wait_for(lambda: len(results_in(orthanc)) == len(RESULTS), tell=lambda: standing(service))
     client = DICOMwebClient(orthanc.dicomweb)
     by_class = {each.SOPClassUID: each for each in results_in(orthanc)}
     assert set(by_class) == RESULTS
@@ -159,26 +163,31 @@ def test_a_study_goes_round(orthanc: Orthanc, study: Path, service: LiveServer) 
     document = client.retrieve_instance(found.StudyInstanceUID, found.SeriesInstanceUID, found.SOPInstanceUID)
     assert numbers(document) == {each.level.value: each.vbmd_mg_cm3 for each in samples.reported().vertebrae}
     assert document.PreliminaryFlag == "PRELIMINARY"
-    deliveries = wait_for(lambda: delivered(service))
+    deliveries = wait_for(lambda: delivered(service), tell=lambda: standing(service))
     assert deliveries == {"pacs-dimse": "delivered", "pacs-web": "delivered"}
 
     # the same study again: no second screening, no second result
     orthanc.forward(samples.STUDY_UID, service.server.dimse_port)
-    time.sleep(3.0)
+    time.sleep(1.5 * QUIET_S)
     with Client(service.address) as connected:
         assert len(connected.list().summaries) == 1
     assert len(results_in(orthanc)) == len(RESULTS)
 
 
-def delivered(service: LiveServer) -> dict[str, str] | None:
-    """States of all deliveries by destination, once none is under way."""
-    from sqlalchemy import text
+def standing(service: LiveServer) -> list[Any]:
+    """Destination, state, attempts and last reason of every delivery."""
 
     async def read() -> list[Any]:
+        query = text("SELECT destination, state, attempt, reason FROM delivery")
         async with service.server.database.transaction() as connection:
-            return list((await connection.execute(text("SELECT destination, state FROM delivery"))).all())
+            return list((await connection.execute(query)).all())
 
-    rows = asyncio.run_coroutine_threadsafe(read(), service.loop).result(20)
+    return asyncio.run_coroutine_threadsafe(read(), service.loop).result(60)
+
+
+def delivered(service: LiveServer) -> dict[str, str] | None:
+    """States of all deliveries by destination, once none is under way."""
+    rows = standing(service)
     open_ones = [row for row in rows if row.state in ("pending", "sending")]
     return None if open_ones or not rows else {row.destination: row.state for row in rows}
 
