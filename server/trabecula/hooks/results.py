@@ -8,9 +8,8 @@ from datetime import date, datetime
 from typing import Final, Protocol
 
 from trabecula.assessment.assessment import Category
-from trabecula.hooks.connections import each_by_itself
 from trabecula.outputs.r4.conclusions import DXA_ACTION
-from trabecula.record.results import StoredResult, results_for_patient
+from trabecula.record.results import StoredResult, results_for_identifiers
 from trabecula.work.database import Database
 
 SIGNED: Final = frozenset({"final", "amended", "corrected", "appended"})
@@ -90,14 +89,10 @@ class ResultSource(Protocol):
 
 def results_in(database: Database) -> ResultSource:
     """The record as a source."""
-    connect = each_by_itself(database)
 
     async def find(identifiers: frozenset[PatientIdentifier]) -> Sequence[ShownResult]:
-        if not identifiers:
-            return ()
-        async with connect() as connection:
-            pairs = [(each.system, each.value) for each in identifiers]
-            return tuple(map(from_record, await results_for_patient(connection, pairs)))
+        pairs = [(each.system, each.value) for each in identifiers]
+        return tuple(map(from_record, await results_for_identifiers(database.direct, pairs)))
 
     return find
 

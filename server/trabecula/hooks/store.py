@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, func, select
+from sqlalchemy import Row, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.hooks.cards import KNOWN_REASONS, NON_ADHERENCE, Card
 from trabecula.hooks.requests import Feedback
 from trabecula.hooks.schema import hook_card, hook_feedback, hook_token
+from trabecula.work.direct import Direct, Statement
 
 OTHER: Final = "other"
 NO_REASON: Final = "none"
@@ -44,11 +45,17 @@ class ServiceStats:
         return self.accepted / self.answered if self.answered else None
 
 
-async def use_token(connection: AsyncConnection, digest: bytes, expires_at: datetime) -> bool:
+_USE_TOKEN: Final = Statement.of(
+    insert(hook_token)
+    .values(digest=bindparam("digest"), expires_at=bindparam("expires_at"))
+    .on_conflict_do_nothing()
+    .returning(hook_token.c.expires_at)
+)
+
+
+async def use_token(direct: Direct, digest: bytes, expires_at: datetime) -> bool:
     """Whether the token was not used before; it is from now on."""
-    statement = insert(hook_token).values(digest=digest, expires_at=expires_at).on_conflict_do_nothing()
-    made = await connection.execute(statement.returning(hook_token.c.expires_at))
-    return made.first() is not None
+    return bool(await direct.fetch(_USE_TOKEN, digest=digest, expires_at=expires_at))
 
 
 async def is_used(connection: AsyncConnection, digest: bytes) -> bool:
@@ -57,23 +64,24 @@ async def is_used(connection: AsyncConnection, digest: bytes) -> bool:
     return found.first() is not None
 
 
-async def keep_cards(
-    connection: AsyncConnection, cards: Sequence[Card], service_id: str, client: str, at: datetime
-) -> None:
+_KEEP_CARD: Final = Statement.of(
+    insert(hook_card).values({column.name: bindparam(column.name) for column in hook_card.c}).on_conflict_do_nothing()
+)
+
+
+async def keep_cards(direct: Direct, cards: Sequence[Card], service_id: str, client: str, at: datetime) -> None:
     """Remember that cards were shown; the same card of the same hook instance once."""
-    rows = [
-        {
-            "id": card.uuid,
-            "service": service_id,
-            "kind": card.kind.value,
-            "indicator": card.indicator.value,
-            "screening_id": card.screening_id,
-            "client": client,
-            "shown_at": at,
-        }
-        for card in cards
-    ]
-    await connection.execute(insert(hook_card).on_conflict_do_nothing(), rows)
+    for card in cards:
+        await direct.fetch(
+            _KEEP_CARD,
+            id=card.uuid,
+            service=service_id,
+            kind=card.kind.value,
+            indicator=card.indicator.value,
+            screening_id=card.screening_id,
+            client=client,
+            shown_at=at,
+        )
 
 
 async def keep_feedback(

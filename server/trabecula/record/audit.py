@@ -9,7 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import insert, select
+from psycopg.types.json import Json as JsonText
+from sqlalchemy import bindparam, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.outputs.r4 import FhirOptions
@@ -18,6 +20,7 @@ from trabecula.record.dates import instant
 from trabecula.record.parameters import FoundBy, found_by, patient_keys
 from trabecula.record.schema import audit_event, result
 from trabecula.work.database import Database
+from trabecula.work.direct import Statement
 
 Json = dict[str, Any]
 
@@ -67,8 +70,12 @@ def keep_accesses(database: Database, base_url: str = FhirOptions.base_url) -> A
     """
 
     async def keep(access: Access) -> None:
-        async with database.transaction() as connection:
-            await _append_whole(connection, access, base_url)
+        if len(access.patients) > MOST_PATIENTS:
+            async with database.transaction() as connection:
+                await _append_whole(connection, access, base_url)
+            return
+        row = _row(access, base_url)
+        await database.direct.fetch(_APPEND, **row | {"content": JsonText(row["content"])})
 
     return keep
 
@@ -116,23 +123,39 @@ async def _append_whole(connection: AsyncConnection, access: Access, base_url: s
 
 async def append(connection: AsyncConnection, access: Access, base_url: str = FhirOptions.base_url) -> str:
     """Write one AuditEvent; gives its id."""
+    row = _row(access, base_url)
+    await connection.execute(insert(audit_event).values(row))
+    return str(row["id"])
+
+
+def _row(access: Access, base_url: str) -> dict[str, Any]:
+    """Of the table, by column."""
     access = _storable(access)
     event = to_audit_event(access, base_url)
     found = _found_by(event, access)
     start, end = found.period or (None, None)
-    await connection.execute(
-        insert(audit_event).values(
-            id=event["id"],
-            last_updated=access.at,
-            content={**event, "meta": {**event["meta"], "versionId": "1", "lastUpdated": instant(access.at)}},
-            patient_reference=found.patient_reference,
-            patient_identifier=found.patient_identifier,
-            date_from=start,
-            date_to=end,
-            search_keys=list(found.keys),
-        )
-    )
-    return str(event["id"])
+    return {
+        "id": event["id"],
+        "last_updated": access.at,
+        "content": {**event, "meta": {**event["meta"], "versionId": "1", "lastUpdated": instant(access.at)}},
+        "patient_reference": found.patient_reference,
+        "patient_identifier": found.patient_identifier,
+        "date_from": start,
+        "date_to": end,
+        "search_keys": list(found.keys),
+    }
+
+
+_COLUMNS: Final = (
+    *("id", "last_updated", "content", "patient_reference", "patient_identifier"),
+    *("date_from", "date_to", "search_keys"),
+)
+_APPEND: Final = Statement.of(
+    insert(audit_event)
+    .values({name: bindparam(name) for name in _COLUMNS})
+    .on_conflict_do_nothing(index_elements=["id"])  # bears a repetition
+    .inline()
+)
 
 
 def _storable(access: Access) -> Access:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from procrastinate.exceptions import ConnectorException
-from psycopg import OperationalError, ProgrammingError
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from trabecula.config import Settings
@@ -23,12 +20,12 @@ from trabecula.errors import (
     ConfigurationError,
     DatabaseError,
     DatabaseTooOld,
-    DatabaseUnavailable,
-    Overloaded,
     SchemaOutdated,
 )
 from trabecula.work import embedded
-from trabecula.work.disk import DISK_FULL_RETRY_S, make_private
+from trabecula.work.direct import Direct
+from trabecula.work.disk import make_private
+from trabecula.work.driver_errors import translated_errors
 from trabecula.work.embedded import EmbeddedServer
 from trabecula.work.migrate import current_revision, head, is_current, upgrade
 
@@ -39,6 +36,8 @@ _WATCH_S: Final = 0.5
 _RECYCLE_S: Final = 3600
 """A connection that is older is opened anew, and what the server's process for it has gathered (caches of its
 catalogue, plans) goes with it."""
+_SINGLES_SHARE: Final = 4
+"""One connection in so many is for single statements (:mod:`trabecula.work.direct`)."""
 _DIALECT: Final = "postgresql+psycopg://"
 
 _CONNECTION: Final[dict[str, str]] = {
@@ -61,6 +60,8 @@ class Database:
     parameters: Mapping[str, str] = field(repr=False)
     """Connection parameters of libpq, for what speaks psycopg itself (LISTEN, the queue) and for pg_dump. May hold
     the password: never logged."""
+    direct: Direct
+    """For single statements that must be quick."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -74,37 +75,6 @@ class Database:
         with translated_errors():
             async with self.engine.begin() as connection:
                 yield connection
-
-
-@contextlib.contextmanager
-def translated_errors() -> Iterator[None]:
-    """A lost or refused connection, and a full disk, as errors of ours; faults of SQL stay what they are."""
-    try:
-        yield
-    except PoolTimeout as error:
-        raise DatabaseUnavailable("every connection of the pool is in use") from error
-    except DBAPIError as error:
-        _raise_translated(error, error.orig, error.connection_invalidated)
-        raise
-    except ConnectorException as error:  # the queue's own, around the driver's
-        _raise_translated(error, error.__cause__, False)
-        raise
-
-
-def _raise_translated(error: Exception, driver: BaseException | None, invalidated: bool) -> None:
-    state = getattr(driver, "sqlstate", None)
-    if invalidated or _is_lost(driver, state):
-        raise DatabaseUnavailable(f"{type(driver).__name__} {state or ''}".strip()) from error
-    if state == "53100":
-        raise Overloaded("the database's disk is full", retry_after_s=DISK_FULL_RETRY_S) from error
-
-
-def _is_lost(driver: BaseException | None, state: str | None) -> bool:
-    """Classes 08 (connection), 57P (shutdown, not yet up) and 53300 (too many connections); PostgreSQL, appendix A.
-    An error of the connection itself has no state."""
-    if state is None:
-        return isinstance(driver, OperationalError)
-    return state.startswith(("08", "57P")) or state == "53300"
 
 
 @asynccontextmanager
@@ -129,18 +99,36 @@ async def open_database(settings: Settings, *, check_schema: bool = True) -> Asy
     async with AsyncExitStack() as stack:
         parameters = await _parameters(settings, stack)
         await asyncio.to_thread(_prepare, settings, parameters, check_schema)
-        engine = create_async_engine(
-            _DIALECT,
-            connect_args=dict(parameters),
-            pool_size=settings.database_pool_size,
+        singles = max(1, settings.database_pool_size // _SINGLES_SHARE)
+        engine = _engine(
+            settings,
+            parameters,
+            pool_size=max(1, settings.database_pool_size - singles),
             max_overflow=settings.database_pool_overflow,
-            pool_timeout=settings.database_timeout_s,
             pool_pre_ping=True,
-            pool_recycle=_RECYCLE_S,
-            pool_use_lifo=True,  # few warm connections rather than many that all hold the same caches
         )
         stack.push_async_callback(engine.dispose)
-        yield Database(engine, parameters)
+        quick = _engine(
+            settings,
+            parameters,
+            pool_size=singles,
+            max_overflow=0,
+            isolation_level="AUTOCOMMIT",
+            pool_reset_on_return=None,
+        )
+        stack.push_async_callback(quick.dispose)
+        yield Database(engine, parameters, Direct(quick))
+
+
+def _engine(settings: Settings, parameters: Mapping[str, str], **more: Any) -> AsyncEngine:
+    return create_async_engine(
+        _DIALECT,
+        connect_args=dict(parameters),
+        pool_timeout=settings.database_timeout_s,
+        pool_recycle=_RECYCLE_S,
+        pool_use_lifo=True,  # few warm connections rather than many that all hold the same caches
+        **more,
+    )
 
 
 def sync_engine(parameters: Mapping[str, str]) -> Engine:

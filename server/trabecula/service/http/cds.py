@@ -29,7 +29,6 @@ from trabecula.errors import (
 from trabecula.hooks.answer import HookAnswers
 from trabecula.hooks.cards import Card
 from trabecula.hooks.clients import OPEN, Client, load_clients
-from trabecula.hooks.connections import each_by_itself
 from trabecula.hooks.ehr import reader
 from trabecula.hooks.policy import card_policy
 from trabecula.hooks.requests import Feedback
@@ -178,11 +177,8 @@ def cds_hooks(
         return None
     policy = card_policy(constants, public_base_url or _base_url(settings), settings.fhir_base_url)
 
-    connect = each_by_itself(database)
-
     async def keep(cards: Sequence[Card], service: Service, client: Client, at: datetime) -> None:
-        async with connect() as connection:
-            await keep_cards(connection, cards, service.id, client.name, at)
+        await keep_cards(database.direct, cards, service.id, client.name, at)
 
     async def keep_said(items: Sequence[Feedback], service: Service, client: Client) -> tuple[Feedback, ...]:
         async with database.transaction() as connection:
@@ -211,11 +207,8 @@ def _checker(settings: Settings, database: Database, outbound: httpx.AsyncClient
     if settings.cds_clients_file is None:
         return None
 
-    connect = each_by_itself(database)
-
     async def once(digest: bytes, expires_at: datetime) -> bool:
-        async with connect() as connection:
-            return await use_token(connection, digest, expires_at)
+        return await use_token(database.direct, digest, expires_at)
 
     clients = load_clients(settings.cds_clients_file)
     return TokenChecker(

@@ -97,8 +97,7 @@ async def end_openid(request: Request, pages: Pages) -> Response:
 async def log_out(request: Request, pages: Pages, session: Session) -> Response:
     """End the session, for whoever holds its cookie too; the provider's own as well."""
     await form_of(request, session)
-    async with pages.database.transaction() as connection:
-        await use_token(connection, session.digest, datetime.fromtimestamp(session.ends_at_s, UTC))
+    await use_token(pages.database.direct, session.digest, datetime.fromtimestamp(session.ends_at_s, UTC))
     root = request.scope.get("root_path", "")
     elsewhere = None
     if session.by_provider and pages.provider is not None:
