@@ -28,8 +28,9 @@ from trabecula.delivery.smart import TokenSource
 from trabecula.delivery.standing import DatabaseExperiences, DatabaseMemory
 from trabecula.delivery.transport import Transport, open_client
 from trabecula.errors import DestinationsFileError
-from trabecula.work.content import ContentStore, read_all
+from trabecula.work.content import ContentStore
 from trabecula.work.database import Database
+from trabecula.work.packing import read_document
 from trabecula.work.records import DocumentKind
 
 Clock = Callable[[], datetime]
@@ -111,7 +112,8 @@ def _pdf_loader(content: ContentStore) -> LoadPdf:
         found = dict(parcel.documents).get(DocumentKind.DICOM_PDF.value)
         if found is None or found.size_bytes > MOST_DOCUMENT_BYTES:
             return None
-        return await asyncio.to_thread(encapsulated_pdf, await read_all(content, found))
+        file = await read_document(content, DocumentKind.DICOM_PDF, found)
+        return None if len(file) > MOST_DOCUMENT_BYTES else await asyncio.to_thread(encapsulated_pdf, file)
 
     return load
 

@@ -21,8 +21,9 @@ from trabecula.telemetry.dispatch import nobody
 from trabecula.telemetry.events import Listener, UploadEnded
 from trabecula.work.content import ContentStore, read_all
 from trabecula.work.notices import Notices
+from trabecula.work.packing import is_dicom, read_document
 from trabecula.work.reading import Filters
-from trabecula.work.records import ContentRef, DocumentKind, Priority, ScreeningRecord, Source
+from trabecula.work.records import DocumentKind, Priority, ScreeningRecord, Source
 from trabecula.work.store import ScreeningStore
 
 DEFAULT_PAGE: Final = 50
@@ -139,8 +140,8 @@ class ScreeningCore:
         """
         return await self._store.cancel(screening_id)
 
-    async def document(self, screening_id: str, kind: DocumentKind) -> tuple[ContentRef, AsyncIterator[bytes]]:
-        """A document's size and its bytes, in pieces.
+    async def document(self, screening_id: str, kind: DocumentKind) -> tuple[int, AsyncIterator[bytes]]:
+        """A document's size in bytes, and its bytes, in pieces.
 
         Raises:
             NotFound: if there is no such screening, or it has no such document.
@@ -150,8 +151,15 @@ class ScreeningCore:
         if not record.state.ended:
             raise NotReady
         ref = await self._store.document(record.screening_id, kind)
-        return ref, self._content.read(ref)
+        if is_dicom(kind):
+            file = await read_document(self._content, kind, ref)
+            return len(file), _one_piece(file)
+        return ref.size_bytes, self._content.read(ref)
 
     def _check_open(self) -> None:
         if self._draining:
             raise Draining
+
+
+async def _one_piece(file: bytes) -> AsyncIterator[bytes]:
+    yield file

@@ -55,8 +55,8 @@ class ScreeningServicer(screening_pb2_grpc.ScreeningServiceServicer):  # type: i
 
     async def GetDocument(self, request: pb.GetDocumentRequest, context: Any) -> AsyncIterator[pb.GetDocumentResponse]:
         kind = messages.kind_from_proto(request.kind)
-        ref, pieces = await self._core.document(request.screening_id, kind)
-        first = pb.GetDocumentResponse(media_type=MEDIA_TYPES[kind], total_bytes=ref.size_bytes)
+        total_bytes, pieces = await self._core.document(request.screening_id, kind)
+        first = pb.GetDocumentResponse(media_type=MEDIA_TYPES[kind], total_bytes=total_bytes)
         async for piece in pieces:
             for start in range(0, len(piece), CHUNK_BYTES):
                 first.data = piece[start : start + CHUNK_BYTES]

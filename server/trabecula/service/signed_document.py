@@ -22,8 +22,9 @@ from trabecula.outputs.dicom.results import encode
 from trabecula.outputs.dicom.sr import Outcome, Review, observer, reviewed
 from trabecula.programme.sign_off import SignedResult
 from trabecula.programme.states import Decision
-from trabecula.work.content import ContentStore, read_all
+from trabecula.work.content import ContentStore
 from trabecula.work.content_guard import hold
+from trabecula.work.packing import packed, read_document
 from trabecula.work.records import ContentRef, DocumentKind
 from trabecula.work.schema import document
 
@@ -57,12 +58,12 @@ async def sign_document(
     if DocumentKind.DICOM_SR.value not in kept:
         return False
     try:
-        files = {kind: await read_all(content, ref) for kind, ref in kept.items()}
+        files = {kind: await read_document(content, DocumentKind(kind), ref) for kind, ref in kept.items()}
     except (ContentMissing, ContentDamaged) as error:
         structlog.get_logger().error("document not signed", screening_id=screening_id, code=error.code)
         return False
     made = await asyncio.to_thread(_signed, files, result, organization)
-    ref = await content.put(made)
+    ref = await content.put(await asyncio.to_thread(packed, made))
     await hold(connection, content, [ref])
     await connection.execute(
         update(document)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.outputs import report_json
 from trabecula.report import Screening, ScreeningReport
+from trabecula.work.packing import packed
 from trabecula.work.records import DocumentKind
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class DicomSource:
     """The study's files, for their headers."""
     options: DicomOptions
     limits: ImagingLimits
+    packed: bool = False
+    """Write them as the content store keeps them (:mod:`trabecula.work.packing`)."""
 
 
 def write_documents(
@@ -85,7 +88,7 @@ def write_dicom(screening: Screening, folder: Path, dicom: DicomSource) -> list[
     }
     files = to_dicom(screening, source, dicom.options).files()
     for kind, data in files.items():
-        (folder / kinds[kind].value).write_bytes(data)
+        (folder / kinds[kind].value).write_bytes(packed(data) if dicom.packed else data)
     return [kinds[kind] for kind in files]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from trabecula.errors import Cancelled, OutOfMemory, ScreeningTimedOut, TrabeculaError, Unforeseen
 from trabecula.outcome import Stage
@@ -115,9 +115,17 @@ class LoadedPerform:
         return self.run(job, progress)
 
 
+@runtime_checkable
+class SaysModels(Protocol):
+    """Whatever says what it has loaded."""
+
+    @property
+    def models(self) -> tuple[ModelLoaded, ...]: ...
+
+
 def models_of(perform: object) -> tuple[ModelLoaded, ...]:
     """What it has loaded, as far as it says so."""
-    return perform.models if isinstance(perform, LoadedPerform) else ()
+    return perform.models if isinstance(perform, SaysModels) else ()
 
 
 def perform(
@@ -134,7 +142,7 @@ def perform(
         dicom: given, DICOM results are among the documents.
     """
     screening = screen(job.instances, job.patient, progress, keep_anatomy=job.want_masks or dicom is not None)
-    source = None if dicom is None else DicomSource(job.instances, *dicom)
+    source = None if dicom is None else DicomSource(job.instances, *dicom, packed=True)
     with disk_full_is_overload():
         documents = write_documents(screening, job.results, fhir, masks=job.want_masks, dicom=source)
     return Completion(screening.report.status, documents, screening.report)

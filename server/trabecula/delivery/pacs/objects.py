@@ -12,7 +12,8 @@ from pydicom import dcmread
 from trabecula.delivery.answers import Setback, Verdict
 from trabecula.delivery.destinations import DicomObject
 from trabecula.delivery.sending import TOPICS, Parcel
-from trabecula.work.content import ContentStore, read_all
+from trabecula.work.content import ContentStore
+from trabecula.work.packing import read_document
 from trabecula.work.records import DocumentKind
 
 KINDS: Final = {
@@ -52,7 +53,7 @@ async def result_objects(
     found = [(kind, documents[KINDS[kind].value]) for kind in order if KINDS[kind].value in documents]
     if not found:
         raise Setback(Verdict.PARK, "no-dicom-results")
-    return tuple([_object(kind, await read_all(content, ref)) for kind, ref in found])
+    return tuple([_object(kind, await read_document(content, KINDS[kind], ref)) for kind, ref in found])
 
 
 def _object(kind: DicomObject, file: bytes) -> ResultObject:
