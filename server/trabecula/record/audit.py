@@ -196,7 +196,7 @@ def to_audit_event(access: Access, base_url: str = FhirOptions.base_url) -> Json
         action=access.action,
         request_id=access.request_id,
     )
-    return r4.audit_event(event, FhirOptions(base_url=base_url)).json()
+    return r4.audit_event_json(event, FhirOptions(base_url=base_url))
 
 
 def _patient(name: str) -> Json:

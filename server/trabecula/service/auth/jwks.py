@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,18 @@ PublicKey = ECKey | RSAKey
 CURVES: Final = {"ES256": "P-256", "ES384": "P-384"}
 
 
+class _Listed:
+    """One key of an issuer's list."""
+
+    def __init__(self, jwk: dict[str, Any]) -> None:
+        self.jwk = jwk
+
+    @cached_property
+    def imported(self) -> PublicKey:
+        """Ready to check signatures; taken out of its JSON once. Raises Unauthenticated for one that is no key."""
+        return _imported(self.jwk)
+
+
 class KeySource:
     """The keys of one issuer."""
 
@@ -42,7 +55,7 @@ class KeySource:
         self._where = where
         self._client = client
         self._now = now
-        self._keys: tuple[dict[str, Any], ...] = ()
+        self._keys: tuple[_Listed, ...] = ()
         self._fetched_at = -float("inf")
         self._tried_at = -float("inf")
         self._lock = asyncio.Lock()
@@ -60,10 +73,12 @@ class KeySource:
         found = self._fitting(algorithm, kid)
         if len(found) != 1:
             raise Unauthenticated(why="unknown key")
-        return _imported(found[0])
+        return found[0].imported
 
-    def _fitting(self, algorithm: str, kid: str | None) -> list[dict[str, Any]]:
-        return [key for key in self._keys if (kid is None or key.get("kid") == kid) and _fits(key, algorithm)]
+    def _fitting(self, algorithm: str, kid: str | None) -> list[_Listed]:
+        return [
+            each for each in self._keys if (kid is None or each.jwk.get("kid") == kid) and _fits(each.jwk, algorithm)
+        ]
 
     async def _refresh(self, algorithm: str, kid: str | None) -> None:
         async with self._lock:
@@ -87,12 +102,12 @@ class KeySource:
         return body
 
 
-def _parsed(body: bytes) -> tuple[dict[str, Any], ...]:
+def _parsed(body: bytes) -> tuple[_Listed, ...]:
     document = parse_json(body)
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list) or len(keys) > MAX_KEYS:
         raise ValueError("not a JWK Set")
-    return tuple(key for key in keys if isinstance(key, dict))
+    return tuple(_Listed(key) for key in keys if isinstance(key, dict))
 
 
 def _fits(key: dict[str, Any], algorithm: str) -> bool:
