@@ -11,6 +11,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from os import environ, sched_getaffinity
 from pathlib import Path
+from secrets import token_hex
 from typing import Final, Literal, get_type_hints
 
 from trabecula import assets
@@ -333,6 +334,19 @@ def bound_library_threads(settings: Settings, environment: MutableMapping[str, s
     processes that this one starts. They look when they are loaded, and take one for each core of the machine unless
     told. What the operator has set stays."""
     environment.setdefault("OMP_NUM_THREADS", str(threads_per_worker(settings)))
+
+
+def harden_ray(*, own_cluster: bool, environment: MutableMapping[str, str] = environ) -> None:
+    """Before Ray is imported: whoever joins its cluster needs a token, and it tells nobody that it is used. What the
+    operator has set stays.
+
+    Args:
+        own_cluster: whether the cluster is started here for the time of the run; it then gets a token of its own.
+    """
+    environment.setdefault("RAY_AUTH_MODE", "token")
+    environment.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if own_cluster and "RAY_AUTH_TOKEN_PATH" not in environment:
+        environment.setdefault("RAY_AUTH_TOKEN", token_hex(32))
 
 
 def with_models(settings: Settings, names: str) -> Settings:

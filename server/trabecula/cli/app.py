@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from trabecula.cli import (
+    archive,
     audit,
     database,
     deliveries,
@@ -53,6 +54,7 @@ app.add_typer(destinations.app, name="destinations")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(results.app, name="results")
+app.add_typer(archive.app, name="archive")
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(drift.app, name="drift")
 app.add_typer(database.app, name="db")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -29,21 +27,13 @@ def pulled_study(study_uid: str, settings: Settings) -> Iterator[list[Path]]:
 
 
 async def _pull(study_uid: str, settings: Settings, folder: Path) -> list[Path]:
-    from trabecula.delivery.archive import archive_destination, open_archive
+    from trabecula.delivery.archive import archive_destination, pull_files
     from trabecula.delivery.destinations import read_destinations
     from trabecula.delivery.pacs.pull import PullLimits
     from trabecula.errors import ConfigurationError
-    from trabecula.work.content import FolderContent
 
     destination = archive_destination(read_destinations(settings.destinations_file), settings.dicomweb_archive)
     if destination is None:
         raise ConfigurationError(setting="TRABECULA_DICOMWEB_ARCHIVE", must_be="set")
     limits = PullLimits(settings.max_instances, settings.max_study_bytes)
-    content = FolderContent(folder / "content")
-    archive = open_archive(destination, content, limits, settings.client_keys_dir, lambda: datetime.now(UTC))
-    files = []
-    async with content.local_files(await archive(study_uid)) as paths:
-        for number, path in enumerate(paths):
-            files.append(folder / f"{number:06d}.dcm")
-            await asyncio.to_thread(shutil.copyfile, path, files[-1])
-    return files
+    return await pull_files(study_uid, folder, destination, limits, settings.client_keys_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,10 +10,12 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
@@ -100,5 +103,37 @@ def counter(quiet: bool) -> Iterator[Callable[[str, int], None]]:
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=None)
             progress.update(tasks[what], completed=number)
+
+        yield tell
+
+
+LINE_S = 60.0
+"""How often work that takes hours says where it is when no terminal looks on."""
+
+
+@contextmanager
+def study_bar(label: str, quiet: bool) -> Iterator[Callable[[int | None, int, str], None]]:
+    """A bar of studies on standard error; the value is told how many there are (None: not known yet), how many have
+    ended, and in words what came of them. Without a terminal a line a minute."""
+    shown = console(stderr=True)
+    shown.quiet = quiet
+    columns = (
+        TextColumn(label),
+        BarColumn(30),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=shown, disable=quiet or not shown.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        said_at = time.monotonic()
+
+        def tell(total: int | None, ended: int, words: str) -> None:
+            nonlocal said_at
+            progress.update(task, total=total, completed=ended, description=words)
+            if not shown.is_terminal and time.monotonic() - said_at > LINE_S:
+                said_at = time.monotonic()
+                shown.print(f"{label}: {words}; {ended} of {'?' if total is None else total}")
 
         yield tell

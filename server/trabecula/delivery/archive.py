@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from trabecula.delivery.destinations import Destination, StowDestination
@@ -10,7 +13,7 @@ from trabecula.delivery.pacs.pull import DicomwebArchive, PullLimits
 from trabecula.delivery.smart import Clock
 from trabecula.delivery.ways import token_source, web_transport
 from trabecula.errors import ConfigurationError
-from trabecula.work.content import ContentStore
+from trabecula.work.content import ContentStore, FolderContent
 
 
 def archive_destination(destinations: Sequence[Destination], name: str | None) -> StowDestination | None:
@@ -38,3 +41,25 @@ def open_archive(
     transport = web_transport(destination)
     tokens = token_source(destination, transport, keys_dir, clock)
     return DicomwebArchive(destination.base_url, transport, content, limits, clock, tokens)
+
+
+async def pull_files(
+    study_uid: str, folder: Path, destination: StowDestination, limits: PullLimits, keys_dir: Path | None
+) -> list[Path]:
+    """The CT instances of a study as files in a folder.
+
+    Args:
+        folder: empty; the files and what is needed on the way lie in it.
+
+    Raises:
+        InvalidRequest, NotFound, LimitExceeded, ArchiveUnavailable, ArchiveRefused, Overloaded: see
+            :class:`DicomwebArchive`.
+    """
+    content = FolderContent(folder / "content")
+    archive = open_archive(destination, content, limits, keys_dir, lambda: datetime.now(UTC))
+    files = []
+    async with content.local_files(await archive(study_uid)) as paths:
+        for number, path in enumerate(paths):
+            files.append(folder / f"{number:06d}.dcm")
+            await asyncio.to_thread(shutil.copyfile, path, files[-1])
+    return files

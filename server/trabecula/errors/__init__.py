@@ -36,6 +36,16 @@ from trabecula.errors.base import (
     TrabeculaError,
     Unforeseen,
 )
+from trabecula.errors.campaigns import (
+    CampaignBusy,
+    CampaignChanged,
+    CampaignNotFound,
+    CampaignStopped,
+    ManifestUnusable,
+    ReferenceUnusable,
+    WorkerNotStarted,
+    ZipUnusable,
+)
 from trabecula.errors.exchange import (
     ArchiveRefused,
     ArchiveUnavailable,
@@ -117,6 +127,10 @@ __all__ = [
     "ArchiveUnavailable",
     "BackupDamaged",
     "BackupExists",
+    "CampaignBusy",
+    "CampaignChanged",
+    "CampaignNotFound",
+    "CampaignStopped",
     "Cancelled",
     "ChartUnavailable",
     "ClientNotTrusted",
@@ -154,6 +168,7 @@ __all__ = [
     "LabelMapError",
     "LastSigningKey",
     "LimitExceeded",
+    "ManifestUnusable",
     "MethodNotAllowed",
     "MixedPatients",
     "MixedStudies",
@@ -173,6 +188,7 @@ __all__ = [
     "Overloaded",
     "PixelsDeleted",
     "ProfileViolation",
+    "ReferenceUnusable",
     "RequestTimedOut",
     "RequestTooLarge",
     "ResourceDeleted",
@@ -200,4 +216,6 @@ __all__ = [
     "UploadTimedOut",
     "WorkerCrashed",
     "WorkerLost",
+    "WorkerNotStarted",
+    "ZipUnusable",
 ]
