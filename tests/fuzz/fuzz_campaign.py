@@ -14,7 +14,6 @@ from typing import Any
 import fuzz_judge
 from fuzz_cases import Case, make_case, save_case
 
-from trabecula.config import Settings
 from trabecula.errors import InputError, OutOfMemory, ScreeningTimedOut, TrabeculaError, Unforeseen, WorkerCrashed
 from trabecula.patient import PatientContext
 from trabecula.work.process_runner import ProcessRunner
@@ -35,7 +34,6 @@ class Tally:
     """What was counted so far."""
 
     campaign: int
-    whole: bool = False
     studies: int = 0
     instances: int = 0
     """Mutated ones."""
@@ -52,9 +50,9 @@ class Tally:
     seconds: float = 0.0
 
     @classmethod
-    def load(cls, path: Path, campaign: int, whole: bool) -> Tally:
+    def load(cls, path: Path, campaign: int) -> Tally:
         if not path.exists():
-            return cls(campaign, whole)
+            return cls(campaign)
         return cls(**json.loads(path.read_text()))
 
     def save(self, path: Path) -> None:
@@ -87,10 +85,7 @@ class Campaign:
         self.out = out
         self.tally = tally
         self._room = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))  # noqa: S108
-        perform = fuzz_judge.make_whole_perform if tally.whole else fuzz_judge.make_perform
-        memory = Settings().worker_memory_bytes if tally.whole else MEMORY_BYTES
-        self._runner = ProcessRunner(perform, 1, memory)
-        self._limit_s = 5 * CLOCK_S if tally.whole else CLOCK_S
+        self._runner = ProcessRunner(fuzz_judge.make_perform, 1, MEMORY_BYTES)
 
     async def start(self) -> None:
         await self._runner.start()
@@ -117,13 +112,13 @@ class Campaign:
             folder.mkdir()
         question = {"base": case.base, "mutated": sorted(case.mutated), "documents": documents}
         (results / fuzz_judge.QUESTION).write_text(json.dumps(question))
-        job = Job(case.name, case.write(study), results, PatientContext(), self.tally.whole)
+        job = Job(case.name, case.write(study), results, PatientContext(), False)
         outcome: str = ""
         found: list[str] = []
         while self._runner._idle.empty():  # the clock is not for a new worker's start
             await asyncio.sleep(0.02)
         try:
-            await self._runner.run(job, Control(self._limit_s, lambda _stage, _fraction: None))
+            await self._runner.run(job, Control(CLOCK_S, lambda _stage, _fraction: None))
         except InputError as error:
             outcome = f"error: {error.code}"
         except TrabeculaError as error:
@@ -134,14 +129,14 @@ class Campaign:
         if verdict is not None:
             outcome = outcome or verdict["outcome"]
             found += [f"breach: {text}" for text in verdict["breaches"]]
-            if verdict["slowest_s"] > HANG_S and not self.tally.whole:
+            if verdict["slowest_s"] > HANG_S:
                 found.append("hang: more than 10 s of processor time")
         return outcome, verdict, found
 
 
 async def run(out: Path, tally: Tally, *, instances: int, seconds: float, studies: int = 10**9) -> Tally:
     """Go on with a campaign until so many instances or studies were read or the time is over."""
-    campaign, state = Campaign(out, tally), out / f"state-{tally.campaign}{'-whole' if tally.whole else ''}.json"
+    campaign, state = Campaign(out, tally), out / f"state-{tally.campaign}.json"
     await campaign.start()
     started, before = time.monotonic(), tally.seconds
     try:

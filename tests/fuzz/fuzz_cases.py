@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fuzz_elements import Part10
 from fuzz_mutations import MUTATIONS, apply, mutate
-from fuzz_seeds import NAMES, Seed, seed
+from fuzz_seeds import NAMES, seed
 
 HOW = {"one": 0.2, "some": 0.2, "every": 0.45, "alike": 0.15}
 """Which instances are mutated: one, a few, each by itself, or all in the same way."""
@@ -48,7 +48,7 @@ def make_case(campaign: int, number: int) -> Case:
     base = chosen.choice(NAMES)
     sound = seed(base)
     how = chosen.choices(list(HOW), list(HOW.values()))[0]
-    wrong: dict[int, Part10] = dict(_mutated(sound, how, chosen))
+    wrong: dict[int, Part10] = dict(mutated_parts(sound.instances, how, chosen))
     files = list(sound_files(base))
     for index, part in wrong.items():
         files[index] = part.to_bytes()
@@ -56,13 +56,14 @@ def make_case(campaign: int, number: int) -> Case:
     return Case(f"{campaign}-{number}", base, tuple(files), frozenset(wrong), (how, *notes))
 
 
-def _mutated(sound: Seed, how: str, chosen: random.Random) -> Iterator[tuple[int, Part10]]:
-    count = len(sound.instances)
+def mutated_parts(sound: tuple[Part10, ...], how: str, chosen: random.Random) -> Iterator[tuple[int, Part10]]:
+    """Those instances of a study that are mutated, each with its place; how is one of :data:`HOW`."""
+    count = len(sound)
     if how == "alike":
         weights = [weight for weight, _ in MUTATIONS.values()]
         names = chosen.choices(list(MUTATIONS), weights, k=chosen.choice((1, 1, 2)))
         alike = chosen.getrandbits(64)
-        for index, part in enumerate(sound.instances):
+        for index, part in enumerate(sound):
             made, again = part.copy(), random.Random(alike)
             for name in names:
                 apply(name, made, again)
@@ -77,7 +78,7 @@ def _mutated(sound: Seed, how: str, chosen: random.Random) -> Iterator[tuple[int
         )
         places = chosen.sample(list(ends), some)
     for index in places:
-        yield index, mutate(sound.instances[index], chosen)
+        yield index, mutate(sound[index], chosen)
 
 
 def save_case(case: Case, path: Path) -> None:

@@ -9,7 +9,6 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,27 +61,6 @@ def make_perform(quiet: bool = True) -> Perform:
     import trabecula.outputs.r4  # noqa: F401
 
     return _perform
-
-
-def make_whole_perform() -> Perform:
-    """The product's own worker, with its models and every kind of document."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    from trabecula.config import Settings
-    from trabecula.service.engine import load_perform
-
-    return partial(_whole, load_perform(replace(Settings(), dicom_results="on", inference_threads=1)))
-
-
-def _whole(perform: Perform, job: Job, progress: ProgressListener) -> Completion:
-    verdict = Verdict()
-    started = time.process_time()
-    done = perform(job, progress)
-    report = json.loads((job.results / "report.json").read_text(encoding="utf-8"), parse_constant=_no_constant)
-    verdict.outcome = "reported" if done.status is ReportStatus.REPORTED else report["refusals"][0]["code"]
-    missing = [kind for kind in done.documents if not (job.results / kind.value).is_file()]
-    verdict.breaches += [f"announced and not there: {kind.value}" for kind in missing]
-    _end(verdict, job, started)
-    return Completion(done.status, done.documents, done.report)
 
 
 def _no_constant(name: str) -> None:

@@ -16,6 +16,9 @@ from pydicom.sequence import Sequence
 from pydicom.uid import EnhancedCTImageStorage, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from synthetic_ct import HuArray, SeriesSpec, instance_of
 
+from trabecula.anatomy import Level
+from trabecula.phantom import PhantomSpec, write_phantom
+
 SLICES, SIDE = 14, 32
 SPACING_MM = (5.0, 0.8, 0.7)
 LONG_SLICES = 56
@@ -81,6 +84,18 @@ def seed(name: str) -> Seed:
         if name in _GDCM:
             _take_pixels(part, parsed(_by_gdcm(dataset, _GDCM[name])))
     return Seed(name, tuple(parts), None if eight or name == "tilted" else hu)
+
+
+@cache
+def phantom_seed(name: str) -> tuple[Part10, ...]:
+    """Instances of a phantom: ``report`` is one that can be measured, ``short`` shows too little of the body."""
+    spec = {
+        "report": PhantomSpec(top=Level.T11, bottom=Level.L1, matrix=128, slice_mm=5.0, seed=3),
+        "short": PhantomSpec(top=Level.T12, bottom=Level.T12, matrix=64, slice_mm=10.0, seed=3),
+    }[name]
+    with tempfile.TemporaryDirectory() as folder:
+        write_phantom(spec, Path(folder, "phantom"))
+        return tuple(parsed(path.read_bytes()) for path in sorted(Path(folder, "phantom", "dicom").iterdir()))
 
 
 def enhanced(hu: HuArray) -> FileDataset:

@@ -1,4 +1,5 @@
-"""The whole service in this process, as clients of the network see it; the screening chain is a stand-in."""
+"""The whole service in this process, as clients of the network see it; the screening chain is a stand-in
+unless a runner is given."""
 
 from __future__ import annotations
 
@@ -19,12 +20,14 @@ from trabecula.service.server import Server
 from trabecula.work.check import check
 from trabecula.work.content import FolderContent
 from trabecula.work.database import open_database
-from trabecula.work.runner import ThreadRunner
+from trabecula.work.runner import Runner, ThreadRunner
 
 
 @contextmanager
-def running_service(settings: Settings, folder: Path, **changes: object) -> Iterator[LiveServer]:
-    """A service on a database of its own, until the end of the block."""
+def running_service(
+    settings: Settings, folder: Path, runner: Runner | None = None, **changes: object
+) -> Iterator[LiveServer]:
+    """A service on a database of its own, until the end of the block; without a runner it screens with a stand-in."""
     chosen: dict[str, Any] = {
         "listen": "127.0.0.1:0",
         "admin_listen": "127.0.0.1:0",
@@ -46,7 +49,7 @@ def running_service(settings: Settings, folder: Path, **changes: object) -> Iter
         return future.result(90)
 
     async def make() -> Server:
-        server = Server(ready, ThreadRunner(make_fake_perform, ready.workers))
+        server = Server(ready, runner or ThreadRunner(make_fake_perform, ready.workers))
         await server.start()
         return server
 

@@ -16,5 +16,5 @@ from fuzz_campaign import Tally, run_now  # noqa: E402
 if __name__ == "__main__":
     kept = FOLDER.parents[1] / "out" / "fuzz"
     seed = int(sys.argv[1])
-    tally = Tally.load(kept / f"state-{seed}.json", seed, whole=False)
+    tally = Tally.load(kept / f"state-{seed}.json", seed)
     run_now(kept, tally, instances=int(sys.argv[2]), seconds=float(sys.argv[3]))

@@ -29,7 +29,7 @@ FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
 sys.path[:0] = [path for path in (str(FOLDER), str(FOLDER.parent / "support")) if path not in sys.path]
 
-from fuzz_campaign import HANG_S, Tally, run_now  # noqa: E402
+from fuzz_campaign import HANG_S, Tally  # noqa: E402
 from fuzz_page import page  # noqa: E402
 
 PARTS = ("dicom", "whole", "readers", "grpc", "http")
@@ -111,14 +111,11 @@ def merged(tallies: list[Tally]) -> dict[str, Any]:
 
 
 def _whole(chosen: argparse.Namespace) -> dict[str, Any]:
-    tally = run_now(
-        KEPT,
-        Tally(chosen.seed, True),
-        instances=10**9,
-        seconds=chosen.seconds,
-        studies=max(1, round(WHOLE * chosen.scale)),
-    )
-    return merged([tally])
+    from fuzz_whole import WholeTally, run_whole
+
+    tally = WholeTally.load(KEPT / f"state-{chosen.seed}-whole.json", chosen.seed)
+    run_whole(KEPT, tally, max(1, round(WHOLE * chosen.scale)), chosen.seconds)
+    return _counted(tally)
 
 
 def _readers(chosen: argparse.Namespace) -> dict[str, Any]:

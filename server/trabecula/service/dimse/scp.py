@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 import structlog
 from pydicom.dataset import Dataset
@@ -27,6 +29,7 @@ from trabecula.config import Settings, split_address
 from trabecula.errors import ConfigurationError, TooManyRequests, TrabeculaError
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.record.audit import Access, AccessListener
+from trabecula.service.dimse.connections import ACSE_TIMEOUT_S, MAXIMUM_PDU_BYTES, Entity, is_open
 from trabecula.service.dimse.contexts import STORAGE, supported_contexts
 from trabecula.service.dimse.peers import Peers, parse_peers
 from trabecula.service.dimse.reception import Instance, Reception, read_instance
@@ -37,14 +40,16 @@ from trabecula.telemetry.faults import describe_fault
 from trabecula.work.records import Source
 
 DOOR: Final = "dimse"
-MAXIMUM_PDU_BYTES: Final = 128 * 1024
-ACSE_TIMEOUT_S: Final = 15.0
 STORE_TIMEOUT_S: Final = 60.0
 """How long one instance may take to become durable before the sender is told to try again."""
 MOST_REFERENCED: Final = 20_000
 """Instances in one request for storage commitment."""
+MOST_COMMAND_BYTES: Final = 64 * 1024
+"""Of one message (PS3.7 6.3); a command is some hundred bytes."""
 IMPLEMENTATION_CLASS_UID: Final = UID("1.2.826.0.1.3680043.8.498.45787841905188114249811422213212665817")
 IMPLEMENTATION_VERSION: Final = f"TRABECULA_{__version__}"[:16]
+_P_DATA: Final = b"\x04"
+_OF_COMMAND, _LAST = 1, 2
 _LOGGERS: Final = ("pynetdicom", "pydicom")
 _COMMITMENT_FAILED, _COMMITMENT_SUCCESS = 2, 1
 _NO_SUCH_INSTANCE, _CLASS_CONFLICT = 0x0112, 0x0119
@@ -80,6 +85,8 @@ class _Caller:
     studies: set[str] = field(default_factory=set)
     pending_bytes: int = 0
     """Since the last instance was whole."""
+    command_bytes: int = 0
+    """Of the command set that is not whole yet."""
     title: str = ""
     address: str = ""
     counted_as: str | None = None
@@ -111,7 +118,7 @@ class DimseServer:
         self._reception = reception
         self._settings = settings
         self._peers = parse_peers(settings.dimse_peers)
-        self._callers: dict[int, _Caller] = {}
+        self._callers: WeakKeyDictionary[Association, _Caller] = WeakKeyDictionary()
         self._guard = threading.Lock()
         self._limits = ImagingLimits()
         self._server: ThreadedAssociationServer | None = None
@@ -159,14 +166,15 @@ class DimseServer:
 
     def _caller(self, association: Association) -> _Caller:
         with self._guard:
-            return self._callers.setdefault(id(association), _Caller(allowed=False))
+            return self._callers.setdefault(association, _Caller(allowed=False))
 
     def _on_requested(self, event: Event) -> None:
         request = event.assoc.requestor
         primitive = request.primitive
         title = "" if primitive is None else str(getattr(primitive, "calling_ae_title", ""))
-        caller = self._caller(event.assoc)
-        caller.title, caller.address = title.strip(), str(request.address)
+        caller = _Caller(allowed=False, title=title.strip(), address=str(request.address))
+        with self._guard:
+            self._callers[event.assoc] = caller
         if self._peers.allows(title, caller.address):
             caller.allowed = self._has_room(event.assoc, caller, f"ae {title.strip()}")
 
@@ -176,7 +184,7 @@ class DimseServer:
             return True
         with self._guard:
             live = [each for each in self._callers.values() if each.counted_as == name and each.is_open()]
-            caller.counted_as, caller.is_open = name, association.is_alive
+            caller.counted_as, caller.is_open = name, partial(is_open, association)
         try:
             self._clients.client(DOOR, name)
             self._clients.check_uploads(DOOR, len(live))
@@ -193,6 +201,9 @@ class DimseServer:
         """An instance that grows without end is cut off while it comes, before it fills the memory."""
         caller = self._caller(event.assoc)
         caller.pending_bytes += len(event.data)
+        if _count_command(event.data, caller) > MOST_COMMAND_BYTES:
+            structlog.get_logger().warning("dimse-command-too-large")
+            event.assoc.abort()
         if caller.pending_bytes > self._settings.dimse_max_instance_bytes + MAXIMUM_PDU_BYTES:
             structlog.get_logger().warning("dimse-instance-too-large")
             event.assoc.abort()
@@ -247,7 +258,7 @@ class DimseServer:
 
     def _on_closed(self, event: Event) -> None:
         with self._guard:
-            self._callers.pop(id(event.assoc), None)
+            self._callers.pop(event.assoc, None)
 
     def _on_commitment(self, event: Event) -> tuple[int, Dataset | None]:
         """Storage commitment (PS3.4 J): what was received is promised, at once and on the same association."""
@@ -276,7 +287,7 @@ class DimseServer:
 
 
 def _entity(settings: Settings, peers: Peers) -> AE:
-    entity = AE(settings.dimse_ae_title)
+    entity = Entity(settings.dimse_ae_title)
     entity.supported_contexts = supported_contexts()
     entity.require_called_aet = True
     entity.require_calling_aet = peers.ae_titles
@@ -288,6 +299,17 @@ def _entity(settings: Settings, peers: Peers) -> AE:
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION
     return entity
+
+
+def _count_command(pdu: bytes, caller: _Caller) -> int:
+    """Bytes of the command set under way, with what this PDU holds of it (P-DATA-TF, PS3.8 9.3.5 and E.2)."""
+    at = 6
+    while pdu[:1] == _P_DATA and at + 6 <= len(pdu):
+        length, control = int.from_bytes(pdu[at : at + 4], "big"), pdu[at + 5]
+        if control & _OF_COMMAND:
+            caller.command_bytes = 0 if control & _LAST else caller.command_bytes + length
+        at += 4 + max(length, 2)
+    return caller.command_bytes
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
