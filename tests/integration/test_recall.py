@@ -19,13 +19,15 @@ from typer.testing import CliRunner, Result
 from trabecula.cli.app import app
 from trabecula.config import Settings
 from trabecula.errors import InvalidRequest
+from trabecula.imaging.limits import ImagingLimits
 from trabecula.programme.schema import dxa_result, dxa_task
 from trabecula.programme.sign_off import Reviewer, Verdict, list_reviews, sign
 from trabecula.programme.states import Decision, ReviewStatus
 from trabecula.programme.tasks import TaskFilter, list_tasks
 from trabecula.record.schema import audit_event, resource, resource_history, result
 from trabecula.report import ScreeningReport
-from trabecula.service.recall import Criteria, erase, find, ids_in, withdraw
+from trabecula.service.erasure import Eraser
+from trabecula.service.recall import Criteria, find, ids_in, withdraw
 from trabecula.work.content import FolderContent
 from trabecula.work.database import Database
 from trabecula.work.schema import screening
@@ -126,6 +128,10 @@ async def test_what_cannot_be_withdrawn_is_said_and_stops_nothing(site: Site) ->
         assert await list_reviews(connection, some) == ()
 
 
+def eraser(site: Site) -> Eraser:
+    return Eraser(site.pages.database, site.pages.content, ImagingLimits(), MRN)
+
+
 async def everything_of(site: Site, patient: str) -> dict[str, int]:
     counts = {}
     async with site.pages.database.transaction() as connection:
@@ -147,10 +153,10 @@ async def test_erasing_leaves_nothing_of_the_person_and_all_of_others(site: Site
     others = await everything_of(site, "P2")
     before = await everything_of(site, "P1")
     assert before["resource_history"] > 0
-    would = await erase(site.pages.database, f"{MRN}|P1", dry_run=True)
+    would = await eraser(site).erase(f"{MRN}|P1", dry_run=True)
     assert set(would.screenings) == ids
     assert await everything_of(site, "P1") == before
-    done = await erase(site.pages.database, f"{MRN}|P1", dry_run=False)
+    done = await eraser(site).erase(f"{MRN}|P1", dry_run=False)
     assert done == would
     assert set((await everything_of(site, "P1")).values()) == {0}
     assert await everything_of(site, "P2") == others
@@ -166,7 +172,7 @@ async def test_a_hold_or_open_work_forbids_erasing(site: Site, kept: dict[str, o
     async with site.pages.database.transaction() as connection:
         await connection.execute(update(screening).where(screening.c.id == held).values(kept))
     before = await everything_of(site, "P1")
-    refused = await erase(site.pages.database, f"{MRN}|P1", dry_run=False)
+    refused = await eraser(site).erase(f"{MRN}|P1", dry_run=False)
     assert refused.held == (held,)
     assert free in refused.screenings
     assert await everything_of(site, "P1") == before
@@ -175,7 +181,7 @@ async def test_a_hold_or_open_work_forbids_erasing(site: Site, kept: dict[str, o
 async def test_nobody_is_erased_by_an_empty_name(site: Site) -> None:
     for patient in ("", "system|"):
         with pytest.raises(InvalidRequest):
-            await erase(site.pages.database, patient, dry_run=True)
+            await eraser(site).erase(patient, dry_run=True)
 
 
 def test_lists_may_have_notes() -> None:

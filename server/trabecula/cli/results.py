@@ -20,7 +20,8 @@ from trabecula.cli.options import Quiet
 if TYPE_CHECKING:
     from trabecula.config import Settings
     from trabecula.record.audit import Access
-    from trabecula.service.recall import Criteria, Erased, FoundResult, Withdrawn
+    from trabecula.service.erasure import Erased
+    from trabecula.service.recall import Criteria, FoundResult, Withdrawn
 
 EPILOG = f"""[bold]When results turn out to be wrong[/bold]
 
@@ -37,6 +38,8 @@ trabecula results find --scanner "Somatom" --json
 trabecula results withdraw wrong.txt --reviewer-id ada --reviewer-name "Dr. Ada Example" --reason "..." --yes
 
 trabecula results erase 'urn:oid:2.16.840.1.113883.19.5|4711'
+
+trabecula results erase 4711 --screening 6a695b1f-54f7-46f3-abab-df573fc7a480 --yes
 
 {EXIT_CODES_HELP}"""
 
@@ -125,21 +128,38 @@ def withdraw_results(
 @exits_with_code
 def erase_patient(
     patient: Annotated[str, typer.Argument(help="system|value, as results bear it, or the value alone.")],
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--screening", help="Also this screening, the person's though nothing here says so; repeatable."),
+    ] = None,
     yes: Yes = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Delete all that is kept of one person, for good; ends with 3 when a legal hold or open work forbids it."""
-    erased = asyncio.run(_erase(patient, dry_run=not yes))
+    """Delete all that is kept of one person, for good; ends with 3 when a legal hold or a running study forbids it.
+
+    Studies that failed, were cancelled or wait are found by the headers of their images, which takes a while when
+    there are many.
+    """
+    erased = asyncio.run(_erase(patient, tuple(also or ()), dry_run=not yes, quiet=quiet or as_json))
+    done = yes and not erased.held
     if as_json:
-        typer.echo(json.dumps({**asdict(erased), "done": yes and not erased.held}, indent=2))
+        typer.echo(json.dumps({**asdict(erased), "done": done}, indent=2))
     else:
-        verb = "were" if yes and not erased.held else "would be"
         typer.echo(
-            f"{len(erased.screenings)} screenings, {erased.resources} versions of resources, {erased.recalls} recalls"
-            f" and {erased.dxa_results} DXA results {verb} erased."
+            f"{len(erased.screenings)} screenings ({len(erased.without_result)} of them without a result),"
+            f" {erased.resources} versions of resources, {erased.recalls} recalls, {erased.dxa_results} DXA results,"
+            f" {erased.received} received instances and {erased.requests} requests"
+            f" {'were' if done else 'would be'} erased."
+        )
+    if erased.unreadable:
+        complain(
+            "unreadable",
+            "Nobody knows whose images these are, as they cannot be read; name them by --screening, or let retention"
+            " have them: " + ", ".join(erased.unreadable),
         )
     if erased.held:
-        complain("held", "Nothing was erased: a legal hold, or work under way, on " + ", ".join(erased.held))
+        complain("held", "Nothing was erased: a legal hold, or a running study, on " + ", ".join(erased.held))
         raise typer.Exit(ExitCode.REFUSED)
 
 
@@ -179,14 +199,22 @@ async def _withdraw(
     return done
 
 
-async def _erase(patient: str, *, dry_run: bool) -> Erased:
+async def _erase(patient: str, also: tuple[str, ...], *, dry_run: bool, quiet: bool) -> Erased:
+    from trabecula.cli.terminal import counter
     from trabecula.config import load_settings
-    from trabecula.service.recall import erase
+    from trabecula.service.engine import imaging_limits
+    from trabecula.service.erasure import Eraser
     from trabecula.work.database import open_database
+    from trabecula.work.open_content import open_content
 
     settings = load_settings()
-    async with open_database(settings) as database:
-        erased = await erase(database, patient, dry_run=dry_run)
+    system = settings.fhir_patient_identifier_system
+    async with open_database(settings) as database, open_content(settings) as content:
+        with counter(quiet) as tell:
+            eraser = Eraser(
+                database, content, imaging_limits(settings), system, tell=lambda number: tell("instances", number)
+            )
+            erased = await eraser.erase(patient, also=also, dry_run=dry_run)
         await _note(
             settings, database, _access("delete" if not dry_run else "search-type", "D" if not dry_run else "E")
         )

@@ -1,8 +1,8 @@
-"""When results turn out to be wrong: find them by what made them, withdraw them all, or erase a person altogether.
+"""When results turn out to be wrong: find them by what made them, and withdraw them all.
 
 Withdrawing is the sign-off's rejection (:mod:`trabecula.programme.sign_off`), taken on many results by one named
 person: each becomes ``entered-in-error``, its new versions go to every destination that has the result, and its recall
-is withdrawn. Erasing deletes rows for good; only the record of access and what left the house remain.
+is withdrawn. Erasing a person is :mod:`.erasure`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import and_, or_, select
 
 from trabecula.errors import (
     ContentDamaged,
@@ -24,23 +23,19 @@ from trabecula.errors import (
     NotReady,
     TrabeculaError,
 )
-from trabecula.hooks.schema import hook_card, hook_feedback
 from trabecula.outputs.report_json import from_json
-from trabecula.programme.schema import dxa_result, dxa_task
 from trabecula.programme.sign_off import Reviewer, Verdict, list_reviews, sign
 from trabecula.programme.states import Decision, ReviewStatus
-from trabecula.record.retention import forget_resources
-from trabecula.record.schema import resource, resource_history, result, screen_request
+from trabecula.record.schema import resource, result
 from trabecula.report import ScreeningReport
+from trabecula.service.erasure import Person
 from trabecula.service.follow_up import FollowUp, sign_off_sink
 from trabecula.work.content import ContentStore, read_all
 from trabecula.work.database import Database
 from trabecula.work.reading import check_id, read_document
 from trabecula.work.records import DocumentKind
-from trabecula.work.schema import screening
 
 BATCH: Final = 200
-OPEN_STATES: Final = ("queued", "running")
 
 
 @dataclass(frozen=True)
@@ -90,18 +85,6 @@ class Withdrawn:
     """``withdrawn``, ``was-withdrawn``, or the code of the error that kept it."""
 
 
-@dataclass(frozen=True)
-class Erased:
-    """What one erasure deleted."""
-
-    screenings: tuple[str, ...]
-    resources: int
-    recalls: int
-    dxa_results: int
-    held: tuple[str, ...]
-    """Screenings that a legal hold keeps, or that have not ended; nothing was erased while there are any."""
-
-
 async def find(database: Database, content: ContentStore, wanted: Criteria) -> AsyncIterator[FoundResult]:
     """Results that fit, oldest first. Reports are read one by one; a window of time makes it quick."""
     after: tuple[datetime, str] | None = None
@@ -143,63 +126,6 @@ async def withdraw(
     return Withdrawn(checked, "withdrawn")
 
 
-async def erase(database: Database, patient: str, *, dry_run: bool) -> Erased:
-    """Delete all that is kept of a person: screenings, results in every version, recalls, DXA results, cards.
-
-    The bytes go with the next collection after their time of grace. AuditEvents stay: they are the proof of who saw
-    what. A study of the person that never gave a result names nobody in the database; its images go by retention.
-
-    Args:
-        patient: ``system|value``, or the value alone.
-        dry_run: do it in a transaction that is rolled back.
-    """
-    async with database.engine.connect() as connection, connection.begin() as transaction:
-        erased = await _erase(connection, patient)
-        if dry_run or erased.held:
-            await transaction.rollback()
-    return erased
-
-
-async def _erase(connection: AsyncConnection, patient: str) -> Erased:
-    ids = await _screenings_of(connection, patient)
-    locked = await connection.execute(
-        select(screening.c.id, screening.c.state, screening.c.legal_hold)
-        .where(screening.c.id.in_(ids))
-        .order_by(screening.c.id)
-        .with_for_update()
-    )
-    held = tuple(row.id for row in locked if row.legal_hold or row.state in OPEN_STATES)
-    uids = (await connection.execute(select(result.c.study_uid).where(result.c.screening_id.in_(ids)))).scalars().all()
-    versions = 0
-    for table in (resource, resource_history):
-        counted = select(func.count()).select_from(table).where(table.c.screening_id.in_(ids))
-        versions += (await connection.execute(counted)).scalar_one()
-    await forget_resources(connection, ids)
-    cards = select(hook_card.c.id).where(hook_card.c.screening_id.in_(ids))
-    await connection.execute(delete(hook_feedback).where(hook_feedback.c.card_id.in_(cards)))
-    await connection.execute(delete(hook_card).where(hook_card.c.screening_id.in_(ids)))
-    await connection.execute(delete(screen_request).where(screen_request.c.study_uid.in_([uid for uid in uids if uid])))
-    dxa = await connection.execute(delete(dxa_result).where(_is_patient(dxa_result.c, patient)))
-    recalls = await connection.execute(delete(dxa_task).where(_is_patient(dxa_task.c, patient)))
-    await connection.execute(delete(screening).where(screening.c.id.in_(ids)))
-    return Erased(tuple(ids), versions, recalls.rowcount, dxa.rowcount, held)
-
-
-async def _screenings_of(connection: AsyncConnection, patient: str) -> list[str]:
-    known = select(result.c.screening_id).where(_is_patient(result.c, patient))
-    recalled = select(dxa_task.c.screening_id).where(_is_patient(dxa_task.c, patient))
-    rows = await connection.execute(known.union(recalled))
-    return sorted(rows.scalars())
-
-
-def _is_patient(columns: object, patient: str) -> ColumnElement[bool]:
-    system, separator, value = patient.rpartition("|")
-    if not value:
-        raise InvalidRequest(field="patient", must_be="system|value, or a value")
-    same: ColumnElement[bool] = columns.patient_value == value  # type: ignore[attr-defined]
-    return and_(same, columns.patient_system == system) if separator else same  # type: ignore[attr-defined]
-
-
 def _page(wanted: Criteria, after: tuple[datetime, str] | None):  # type: ignore[no-untyped-def]
     query = (
         select(
@@ -219,7 +145,7 @@ def _page(wanted: Criteria, after: tuple[datetime, str] | None):  # type: ignore
     if wanted.until is not None:
         query = query.where(result.c.created_at < wanted.until)
     if wanted.patient is not None:
-        query = query.where(_is_patient(result.c, wanted.patient))
+        query = query.where(Person.read(wanted.patient).of(result.c))
     if after is not None:
         same = and_(result.c.created_at == after[0], result.c.report_id > after[1])
         query = query.where(or_(result.c.created_at > after[0], same))
