@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
@@ -28,6 +28,10 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 MAX_URL_CHARACTERS: Final = 2048
+WHOLE_ANSWER_S: Final = 30.0
+"""For a whole answer of :func:`get_limited` and :func:`send_form`, however slowly its bytes come."""
+_NOT_PACKED: Final = ("accept-encoding", "identity")
+"""What is small packed may be huge unpacked."""
 
 
 @dataclass(frozen=True)
@@ -221,13 +225,13 @@ def guarded_client(
 async def get_limited(
     client: httpx.AsyncClient, url: str, *, max_bytes: int, headers: Iterable[tuple[str, str]] = ()
 ) -> tuple[httpx.Response, bytes]:
-    """GET with a bound on the body.
+    """GET with a bound on the body and on the time for all of it.
 
     Raises:
-        OutboundRefused: if the body is longer, or the policy forbids the address.
+        OutboundRefused: if the body is longer or packed, or the policy forbids the address.
+        httpx.HTTPError: if no whole answer comes in time.
     """
-    async with client.stream("GET", url, headers=list(headers)) as response:
-        return response, await _limited(response, max_bytes)
+    return await _whole(client, "GET", url, max_bytes, headers=[*headers, _NOT_PACKED])
 
 
 async def send_form(
@@ -239,13 +243,27 @@ async def send_form(
     headers: Iterable[tuple[str, str]] = (),
 ) -> tuple[httpx.Response, bytes]:
     """POST of a form with a bound on the answer's body; raises as :func:`get_limited`."""
-    async with client.stream("POST", url, data=dict(form), headers=list(headers)) as response:
-        return response, await _limited(response, max_bytes)
+    return await _whole(client, "POST", url, max_bytes, headers=[*headers, _NOT_PACKED], data=dict(form))
+
+
+async def _whole(
+    client: httpx.AsyncClient, method: str, url: str, max_bytes: int, **asked: Any
+) -> tuple[httpx.Response, bytes]:
+    try:
+        # httpx bounds each read; a server that gives a byte now and then would keep us for ever
+        async with asyncio.timeout(WHOLE_ANSWER_S), client.stream(method, url, **asked) as response:
+            return response, await _limited(response, max_bytes)
+    except TimeoutError as error:
+        raise httpx.ReadTimeout("no whole answer in time") from error
+    except httpx.InvalidURL as error:  # beside the tree of httpx.HTTPError
+        raise OutboundRefused(why="malformed") from error
 
 
 async def _limited(response: httpx.Response, max_bytes: int) -> bytes:
+    if response.headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
+        raise OutboundRefused(why="answer packed")
     body = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > max_bytes:
             raise OutboundRefused(why="answer too long", at_most_bytes=max_bytes)

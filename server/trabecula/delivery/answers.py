@@ -141,8 +141,9 @@ def expect_ok(answer: Answer, now: datetime, resource_type: str | None = None) -
 
 
 def _says_unsupported(outcome: Json | None) -> bool:
-    issues = outcome.get("issue", ()) if outcome else ()
-    errors = [issue for issue in issues if isinstance(issue, dict) and issue.get("severity") in ("error", "fatal")]
+    listed = outcome.get("issue") if outcome else None
+    issues = listed if isinstance(listed, list) else []
+    errors = [issue for issue in issues if isinstance(issue, dict) and str(issue.get("severity")) in ("error", "fatal")]
     return bool(errors) and all(str(issue.get("code")) in _UNSUPPORTED for issue in errors)
 
 
@@ -159,7 +160,7 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         return min(float(text[:9]), MAX_RETRY_AFTER_S)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):  # as email.utils meets odd dates
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return min(max((aware - now).total_seconds(), 0.0), MAX_RETRY_AFTER_S)

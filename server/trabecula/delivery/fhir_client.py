@@ -112,11 +112,14 @@ class FhirClient:
 
     def _next(self, bundle: Json) -> str | None:
         """Path of the next page below our base; a link to elsewhere is not followed and the search not believed."""
-        links = bundle.get("link", ())
+        links = objects_in(bundle.get("link"))
         url = next((str(each.get("url", "")) for each in links if each.get("relation") == "next"), None)
         if url is None:
             return None
-        whole = urljoin(f"{self.base}/", url)
+        try:
+            whole = urljoin(f"{self.base}/", url)
+        except ValueError:
+            raise Setback(Verdict.PARK, "search-elsewhere") from None
         if not whole.startswith((f"{self.base}/", f"{self.base}?")):
             raise Setback(Verdict.PARK, "search-elsewhere")
         return whole.removeprefix(self.base).removeprefix("/")
@@ -134,12 +137,20 @@ def accepted(answer: Answer, now: datetime, resource_type: str | None = None) ->
 
 
 def _matches(bundle: Json) -> list[Json]:
-    entries = bundle.get("entry", ())
     return [
         each["resource"]
-        for each in entries
-        if isinstance(each.get("resource"), dict) and each.get("search", {}).get("mode", "match") == "match"
+        for each in objects_in(bundle.get("entry"))
+        if isinstance(each.get("resource"), dict) and _is_match(each.get("search"))
     ]
+
+
+def _is_match(search: object) -> bool:
+    return not isinstance(search, dict) or search.get("mode", "match") == "match"
+
+
+def objects_in(value: object) -> list[Json]:
+    """The objects of what should be a list of them."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def created_id(answer: Answer, resource_type: str) -> str | None:
@@ -157,6 +168,8 @@ def location_id(location: object, resource_type: str) -> str | None:
 
 
 def body_id(body: object, resource_type: str) -> str | None:
-    if isinstance(body, dict) and body.get("resourceType") == resource_type and isinstance(body.get("id"), str):
-        return str(body["id"])
-    return None
+    """The id of a resource that a server sent back, where it can be part of an address (R4, datatypes: id)."""
+    if not isinstance(body, dict) or body.get("resourceType") != resource_type:
+        return None
+    found = parse_literal(f"{resource_type}/{body.get('id')}")
+    return found[1] if found is not None and isinstance(body["id"], str) else None

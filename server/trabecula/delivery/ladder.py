@@ -6,6 +6,7 @@ the server takes them, else by what it acknowledged, by search on the identifier
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -213,9 +214,10 @@ class Ladder:
             entries = [_create_entry(each, {**self.places, **inside}) for each in sent]
             answers = await self._transaction(entries)
             for each, answer in zip(sent, answers, strict=True):
-                response = answer.get("response", {})
                 kind = each["resourceType"]
-                server_id = location_id(response.get("location"), kind) or body_id(answer.get("resource"), kind)
+                server_id = location_id(_response(answer).get("location"), kind) or body_id(
+                    answer.get("resource"), kind
+                )
                 await self._acknowledge(each, server_id)
         for each in late:
             if not await self._is_there(each, None):
@@ -239,15 +241,22 @@ def _same_act(one: Json, other: Json) -> bool:
         moments = [datetime.fromisoformat(str(each.get("recorded"))) for each in (one, other)]
     except ValueError:
         return False
-    acts = [each.get("activity", {}).get("coding") for each in (one, other)]
+    acts = [each["activity"].get("coding") if isinstance(each.get("activity"), dict) else None for each in (one, other)]
     return moments[0] == moments[1] and acts[0] == acts[1]
 
 
 def _entry_answer(entry: Any) -> Answer:
-    response = entry.get("response", {}) if isinstance(entry, dict) else {}
+    response = _response(entry)
     status = str(response.get("status", ""))[:3]
     outcome = response.get("outcome")
-    return Answer(int(status) if status.isdecimal() else 502, outcome if isinstance(outcome, dict) else None)
+    return Answer(
+        int(status) if re.fullmatch("[1-5][0-9]{2}", status) else 502, outcome if isinstance(outcome, dict) else None
+    )
+
+
+def _response(entry: Any) -> Json:
+    found = entry.get("response") if isinstance(entry, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _create_entry(resource: Json, places: Mapping[Key, str]) -> Json:
@@ -276,4 +285,4 @@ def _without_id(resource: Json) -> Json:
 def _only(found: Sequence[Json]) -> Json | None:
     if len({str(each.get("id")) for each in found}) > 1:
         raise Setback(Verdict.PARK, "several-matches")
-    return found[0] if found and found[0].get("id") else None
+    return found[0] if found and body_id(found[0], str(found[0].get("resourceType"))) else None

@@ -101,7 +101,7 @@ async def find_patient(
     for system in asked:
         answers = await search("Patient", {"identifier": f"{system}|{value}", "_count": str(MOST_MATCHES)})
         # A server that does not know the parameter gives everybody
-        found |= {str(each["id"]): each for each in answers if has_identifier(each, (system, value)) and each.get("id")}
+        found |= {str(each["id"]): each for each in answers if has_identifier(each, (system, value)) and _has_id(each)}
     if not found:
         raise Setback(Verdict.PARK, "patient-not-found")
     return await _the_one(found, read)
@@ -126,13 +126,23 @@ async def _the_one(found: dict[str, Json], read: Read) -> str:
     return active[0]
 
 
+def _has_id(patient: Json) -> bool:
+    """Whether its id can be part of a reference."""
+    return isinstance(patient.get("id"), str) and parse_literal(f"Patient/{patient['id']}") is not None
+
+
 def _replaced_by(patient: Json) -> str | None:
     """Id of the record that replaces this one.
 
     Raises:
         Setback: PARK when it names several, or one on another server.
     """
-    links = [link for link in patient.get("link", ()) if isinstance(link, dict) and link.get("type") == "replaced-by"]
+    listed = patient.get("link")
+    links = [
+        link
+        for link in (listed if isinstance(listed, list) else ())
+        if isinstance(link, dict) and link.get("type") == "replaced-by"
+    ]
     if not links:
         return None
     keys = {_target(link) for link in links}

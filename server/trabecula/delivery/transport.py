@@ -16,6 +16,7 @@ from trabecula.delivery.answers import Answer, Setback, Verdict
 from trabecula.delivery.destinations import Limits, WebDestination, outbound_policy
 from trabecula.errors import OutboundRefused
 from trabecula.outbound import guarded_client
+from trabecula.texts import parse_foreign_json
 
 Json = dict[str, Any]
 
@@ -65,8 +66,8 @@ class Transport:
         """
         payload = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         sent = {**_BASE_HEADERS, **({} if body is None else {"content-type": content_type}), **(headers or {})}
-        request = self.client.build_request(method, url, content=payload, data=form, headers=sent)
         try:
+            request = self.client.build_request(method, url, content=payload, data=form, headers=sent)
             # httpx bounds each read; a server that gives a byte now and then would keep us for ever
             async with asyncio.timeout(self.limits.timeout_s):
                 response = await self.client.send(request, stream=True)
@@ -74,7 +75,7 @@ class Transport:
                     return _answer(response, await self._read(response))
                 finally:
                     await response.aclose()
-        except OutboundRefused as error:
+        except (OutboundRefused, httpx.InvalidURL) as error:
             raise Setback(Verdict.PARK, "address-refused") from error
         except (TimeoutError, httpx.TimeoutException) as error:
             raise Setback(Verdict.RETRY, "timed-out") from error
@@ -84,14 +85,23 @@ class Transport:
             raise Setback(Verdict.RETRY, "answer-unusable") from error
 
     async def _read(self, response: httpx.Response) -> bytes:
-        if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
-            raise Setback(Verdict.RETRY, "answer-unusable", status=response.status_code)
+        expect_plain(response)
         kept = bytearray()
         async for chunk in response.aiter_raw():
             kept += chunk
             if len(kept) > self.limits.max_response_bytes:
                 raise Setback(Verdict.RETRY, "answer-too-large", status=response.status_code)
         return bytes(kept)
+
+
+def expect_plain(response: httpx.Response) -> None:
+    """That an answer is not packed: what is small packed may be huge unpacked.
+
+    Raises:
+        Setback: RETRY when it is, though we asked for ``identity``.
+    """
+    if response.headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
+        raise Setback(Verdict.RETRY, "answer-unusable", status=response.status_code)
 
 
 def _answer(response: httpx.Response, content: bytes) -> Answer:
@@ -107,8 +117,8 @@ def _json(media_type: str, content: bytes) -> Json | None:
     if media_type.partition(";")[0].strip().lower() not in _JSON_TYPES:
         return None
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
+        value = parse_foreign_json(content)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

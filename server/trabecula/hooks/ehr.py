@@ -7,7 +7,6 @@ a following page elsewhere.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urljoin
@@ -18,6 +17,7 @@ from trabecula.errors import OutboundRefused
 from trabecula.hooks.prefetch import Given, read_answer
 from trabecula.hooks.requests import FhirAccess
 from trabecula.outbound import get_limited
+from trabecula.texts import parse_foreign_json
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 MAX_PAGES: Final = 5
@@ -61,7 +61,10 @@ async def _all_pages(client: httpx.AsyncClient, access: FhirAccess, url: str) ->
         resources += page.resources
         if page.following is None:
             return Given(tuple(resources))
-        url = urljoin(url, page.following)
+        try:
+            url = urljoin(url, page.following)
+        except ValueError:
+            return None
     return Given(tuple(resources), url)
 
 
@@ -73,8 +76,8 @@ async def _page(client: httpx.AsyncClient, access: FhirAccess, url: str) -> Give
         headers.append(("Authorization", f"Bearer {access.token}"))
     try:
         response, body = await get_limited(client, url, max_bytes=MAX_ANSWER_BYTES, headers=headers)
-        return read_answer(json.loads(body)) if response.status_code == httpx.codes.OK else None
-    except (httpx.HTTPError, OutboundRefused, ValueError, RecursionError):
+        return read_answer(parse_foreign_json(body)) if response.status_code == httpx.codes.OK else None
+    except (httpx.HTTPError, OutboundRefused, ValueError):
         return None
 
 

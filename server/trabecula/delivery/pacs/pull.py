@@ -17,7 +17,7 @@ from python_multipart.exceptions import FormParserError, MultipartParseError
 from trabecula.delivery.answers import Answer, Setback, Verdict, expect_ok
 from trabecula.delivery.pacs.stow import DICOM_JSON, request
 from trabecula.delivery.smart import Clock, TokenSource
-from trabecula.delivery.transport import Transport
+from trabecula.delivery.transport import Transport, expect_plain
 from trabecula.errors import (
     ArchiveRefused,
     ArchiveUnavailable,
@@ -36,6 +36,7 @@ INSTANCES: Final = "00201209"
 ANY_SYNTAX: Final = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 """As stored: nothing is transcoded for us."""
 MOST_SERIES: Final = 500
+MOST_ANNOUNCED: Final = 10**9
 ATTEMPTS: Final = 3
 _UID: Final = re.compile(r"[0-9.]{1,64}")
 _GONE: Final = (httpx.codes.NOT_FOUND, httpx.codes.GONE)
@@ -94,10 +95,10 @@ class DicomwebArchive:
             raise NotFound
         rows = (answer.body or {}).get("items") or []
         chosen = [row for row in rows if isinstance(row, dict) and _first(row, MODALITY) == _TAKEN_IN]
-        announced = sum(number for row in chosen if isinstance(number := _first(row, INSTANCES), int))
+        announced = sum(_count(_first(row, INSTANCES)) for row in chosen)
         if announced > self.limits.max_instances:
             raise LimitExceeded(instances=announced, at_most=self.limits.max_instances)
-        uids = [str(_first(row, SERIES_UID)) for row in chosen]
+        uids = list(dict.fromkeys(str(_first(row, SERIES_UID)) for row in chosen))
         if not uids:
             raise NotFound
         return [uid for uid in uids if _UID.fullmatch(uid)]
@@ -129,8 +130,9 @@ class DicomwebArchive:
                     if response.status_code in _GONE:
                         raise NotFound
                     expect_ok(Answer(response.status_code, None), self.clock())
+                    expect_plain(response)
                     parser = _parser(response.headers.get("content-type", ""), parts)
-                    async for chunk in response.aiter_bytes():
+                    async for chunk in response.aiter_raw():
                         await asyncio.to_thread(parser.write, chunk)
                 finally:
                     await response.aclose()
@@ -202,7 +204,7 @@ def _parser(content_type: str, parts: _Parts) -> MultipartParser:
     message = Message()
     message["content-type"] = content_type
     boundary = message.get_param("boundary")
-    if message.get_content_type() != "multipart/related" or not isinstance(boundary, str):
+    if message.get_content_type() != "multipart/related" or not isinstance(boundary, str) or not boundary:
         raise Setback(Verdict.RETRY, "answer-unusable")
     callbacks: Any = {"on_part_data": parts.data, "on_part_end": parts.part_end, "on_end": parts.end}
     try:
@@ -214,6 +216,11 @@ def _parser(content_type: str, parts: _Parts) -> MultipartParser:
 def _passes(error: Exception) -> bool:
     """Whether it may pass by itself."""
     return isinstance(error, Setback) and error.verdict is Verdict.RETRY
+
+
+def _count(number: object) -> int:
+    """Of instances, as an archive announces them; what it cannot mean counts as nothing, for all is counted again."""
+    return number if isinstance(number, int) and 0 < number < MOST_ANNOUNCED else 0
 
 
 def _first(row: dict[str, Any], tag: str) -> object:

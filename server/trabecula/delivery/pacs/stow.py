@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from trabecula.delivery.destinations import StowDestination
 from trabecula.delivery.pacs.objects import ResultObject, result_objects
 from trabecula.delivery.sending import Parcel, Sent
 from trabecula.delivery.smart import Clock, TokenSource
-from trabecula.delivery.transport import Transport
+from trabecula.delivery.transport import Transport, expect_plain
 from trabecula.errors import OutboundRefused
+from trabecula.texts import parse_foreign_json
 from trabecula.work.content import ContentStore
 
 Json = dict[str, Any]
@@ -129,6 +129,7 @@ async def request(
         async with asyncio.timeout(limits.attempt_timeout_s):
             response = await transport.client.send(built, stream=True)
             try:
+                expect_plain(response)
                 kept = bytearray()
                 async for chunk in response.aiter_raw():
                     kept += chunk
@@ -148,8 +149,8 @@ async def request(
 def _json(content: bytes) -> Json | None:
     """A JSON object, or the array of a QIDO answer under ``items``."""
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
+        value = parse_foreign_json(content)
+    except ValueError:
         return None
     if isinstance(value, list):
         return {"items": value}

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import httpx
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
@@ -27,6 +28,8 @@ AGAIN_S: Final = 30.0
 MAX_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 100
 MIN_RSA_BITS: Final = 2048
+MOST_RSA_BITS: Final = 8192
+"""Checking a signature with a longer one takes long enough to keep others waiting."""
 
 PublicKey = ECKey | RSAKey
 CURVES: Final = {"ES256": "P-256", "ES384": "P-384"}
@@ -120,9 +123,9 @@ def _imported(key: dict[str, Any]) -> PublicKey:
     try:
         if key.get("kty") == "RSA":
             rsa = RSAKey.import_key(key)
-            if rsa.public_key.key_size < MIN_RSA_BITS:
-                raise Unauthenticated(why="key too short")
+            if not MIN_RSA_BITS <= rsa.public_key.key_size <= MOST_RSA_BITS:
+                raise Unauthenticated(why="key too short or too long")
             return rsa
         return ECKey.import_key(key)
-    except (JoseError, ValueError, TypeError) as error:
+    except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise Unauthenticated(why="unknown key") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +32,7 @@ from trabecula.outbound import get_limited, send_form
 from trabecula.service.auth.jwks import KeySource
 from trabecula.service.auth.local_users import Person, Role
 from trabecula.service.auth.tokens import ALGORITHMS, MAX_CHARACTERS, opened
+from trabecula.texts import is_storable, parse_foreign_json
 
 MAX_ANSWER_BYTES: Final = 256 * 1024
 DISCOVERY_S: Final = 600.0
@@ -180,7 +180,11 @@ class OpenIdProvider:
 
     def _is_ours(self, url: str) -> bool:
         """By the issuer's own scheme: never less protected than it. What is called lies under the policy besides."""
-        return urlsplit(url).scheme in ("https", urlsplit(self._options.issuer).scheme) and not urlsplit(url).fragment
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
+        return parts.scheme in ("https", urlsplit(self._options.issuer).scheme) and not parts.fragment
 
     async def _redeem(self, code: str, sign_in: SignIn, redirect_uri: str) -> Json:
         form = {
@@ -195,7 +199,7 @@ class OpenIdProvider:
         if options.secret is None:
             form |= {"client_id": options.client_id, "client_assertion_type": ASSERTION_TYPE}
             form["client_assertion"] = self._assertion(description, endpoint)
-        elif "client_secret_basic" in description.get("token_endpoint_auth_methods_supported", ["client_secret_basic"]):
+        elif _takes_basic(description.get("token_endpoint_auth_methods_supported")):
             pair = f"{quote(options.client_id, safe='')}:{quote(options.secret, safe='')}"
             headers.append(("authorization", "Basic " + base64.b64encode(pair.encode()).decode()))
         else:
@@ -264,8 +268,10 @@ class OpenIdProvider:
         audiences = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
         if claims.get("azp", options.client_id) != options.client_id or (len(audiences) > 1 and "azp" not in claims):
             raise SignInFailed(why="authorized party")
-        if not isinstance(claims["sub"], str) or not claims["sub"]:
+        if not isinstance(claims["sub"], str) or not claims["sub"].strip():
             raise SignInFailed(why="subject")
+        if not is_storable(claims):
+            raise SignInFailed(why="id token")
         return claims
 
     async def _userinfo(self, tokens: Json, subject: str) -> Json:
@@ -290,10 +296,15 @@ class OpenIdProvider:
         return found
 
 
+def _takes_basic(methods: object) -> bool:
+    """Whether a token endpoint takes the secret in a header, which it does where it does not say (Discovery 1.0, 3)."""
+    return not isinstance(methods, list) or "client_secret_basic" in methods
+
+
 def _object(body: bytes) -> Json | None:
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = parse_foreign_json(body)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from trabecula.errors import InvalidRequest, NotAcceptable, UnsupportedMediaType
 from trabecula.record.store import Stored
 from trabecula.service.http.outcomes import FHIR_JSON, json_response
+from trabecula.texts import is_storable
 
 Json = dict[str, Any]
 
@@ -152,21 +153,9 @@ def parse_json(body: bytes) -> Json:
         raise InvalidRequest(why="the body is not JSON that can be read") from None
     if not isinstance(value, dict):
         raise InvalidRequest(why="the body is not a JSON object")
-    if not _storable(value):
+    if not is_storable(value):
         raise InvalidRequest(why="a text in the body holds U+0000 or half of a surrogate pair")
     return value
-
-
-def _storable(value: Any) -> bool:
-    """Whether FHIR and PostgreSQL know every text in it (FHIR R4, datatypes: string)."""
-    if isinstance(value, str):
-        return "\0" not in value and not _SURROGATES.search(value)
-    if isinstance(value, dict):
-        return all(_storable(name) and _storable(each) for name, each in value.items())
-    return all(_storable(each) for each in value) if isinstance(value, list) else True
-
-
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 def _check_depth(body: bytes) -> None:
