@@ -17,8 +17,10 @@ import report_samples as samples
 from cds_ehr import MRN, SYSTEM, Signer, bundle, call, condition, draft, dxa_report, patient, prefetch
 from cds_schema import check_answer, check_discovery
 from cds_site import CdsSite, cds_site, clients_file
+from database import DatabaseServer
 from fhir_server import FhirServer
-from sqlalchemy import select, text
+from psycopg import AsyncCursor
+from sqlalchemy import func, select, text
 from structlog.testing import capture_logs
 
 from trabecula.assessment.assessment import Category
@@ -265,6 +267,46 @@ async def test_access_to_results_is_on_record(site: CdsSite) -> None:
         (row,) = list(await connection.execute(select(audit_event.c.content)))
     assert f"{SYSTEM}|{MRN}" in json.dumps(row.content) or MRN in json.dumps(row.content)
     assert "test-ehr" in json.dumps(row.content)
+
+
+@pytest.mark.parametrize(("stored", "singles"), [(False, 2), (True, 4)], ids=["nothing", "a card"])
+async def test_a_call_is_a_handful_of_single_statements(
+    site: CdsSite, monkeypatch: pytest.MonkeyPatch, stored: bool, singles: int
+) -> None:
+    if stored:
+        await site.add_result(low())
+    executed: list[str] = []
+    real = AsyncCursor.execute
+
+    async def counted(self: Any, query: Any, *rest: Any, **more: Any) -> Any:
+        executed.append(query.decode() if isinstance(query, bytes) else str(query))
+        return await real(self, query, *rest, **more)
+
+    await cards(site, call())
+    monkeypatch.setattr(AsyncCursor, "execute", counted)
+    await cards(site, call())  # its token, the results, the card, the record of the access
+    assert len(executed) == singles, executed
+
+
+async def test_calls_go_on_when_postgres_was_started_again(site: CdsSite, database_server: DatabaseServer) -> None:
+    await site.add_result(low())
+    await cards(site, call())
+    others = "FROM pg_stat_activity WHERE datname LIKE 'test_%' AND pid <> pg_backend_pid()"
+    for number in range(1, 4):
+        database_server.execute(f"SELECT pg_terminate_backend(pid) {others}")
+        assert len(await cards(site, call())) == 1
+        async with site.database.transaction() as connection:
+            noted = (await connection.execute(select(func.count()).select_from(audit_event))).scalar_one()
+        assert noted == number + 1  # each access once, though its connection was lost
+
+
+async def test_without_the_record_of_access_no_result_goes_out(site: CdsSite) -> None:
+    await site.add_result(low())
+    async with site.database.transaction() as connection:
+        await connection.execute(text("ALTER TABLE audit_event ADD CHECK (false) NOT VALID"))
+    answer = await site.call(VIEW, call())
+    assert answer.status_code == 500
+    assert "cards" not in answer.text
 
 
 async def test_old_cards_and_tokens_are_forgotten(site: CdsSite) -> None:

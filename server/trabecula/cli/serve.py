@@ -113,7 +113,7 @@ def _serve(chosen: dict[str, Any], models: str | None, ready_file: Path | None, 
     from trabecula.service.logs import configure_logs
     from trabecula.service.server import serve as serve_until_stopped
     from trabecula.service.workers import make_runner
-    from trabecula.work.heap import share_one_heap
+    from trabecula.work.heap import share_one_heap, spare_what_stays
 
     share_one_heap()
     settings = replace(load_settings(), **chosen)
@@ -124,6 +124,7 @@ def _serve(chosen: dict[str, Any], models: str | None, ready_file: Path | None, 
     route_library_logs(settings.log_level)
 
     def ready(port: int) -> None:
+        spare_what_stays()
         if ready_file is not None:
             partial = ready_file.with_name(ready_file.name + ".part")
             partial.write_text(f"{port}\n", encoding="ascii")

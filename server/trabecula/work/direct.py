@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.expression import ClauseElement
 
-from trabecula.work.driver_errors import translated_errors
+from trabecula.work.driver_errors import is_lost, translated_errors
 
 _DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
@@ -28,7 +28,7 @@ _DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 class Statement:
     """SQL as psycopg takes it, with named parameters."""
 
-    sql: str
+    sql: bytes
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Parameters that are the same every time."""
 
@@ -41,7 +41,7 @@ class Statement:
         """
         compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
         fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        return cls(str(compiled), fixed)
+        return cls(str(compiled).encode(), fixed)
 
 
 class Direct:
@@ -73,14 +73,17 @@ class Direct:
             return await _execute(await self._engine.raw_connection(), statement.sql, given)
 
 
-async def _execute(pooled: PoolProxiedConnection, sql: str, parameters: Mapping[str, Any]) -> list[Any]:
+async def _execute(pooled: PoolProxiedConnection, sql: bytes, parameters: Mapping[str, Any]) -> list[Any]:
     driver: psycopg.AsyncConnection[Any] = pooled.driver_connection  # type: ignore[assignment] # it was just taken
     try:
         cursor = driver.cursor(row_factory=namedtuple_row)
-        await cursor.execute(sql.encode(), parameters)
+        await cursor.execute(sql, parameters)
         return await cursor.fetchall() if cursor.description else []
     except psycopg.OperationalError as error:
-        raise (_ConnectionLost(*error.args) if driver.closed else error) from error
+        if not (driver.closed or is_lost(error)):
+            raise
+        await driver.close()
+        raise _ConnectionLost(str(error)) from error
     finally:
         # Left in the middle of a statement, by a cancellation: closed, and found to be so by whoever has it next.
         if driver.info.transaction_status is not TransactionStatus.IDLE:

@@ -32,17 +32,22 @@ def translated_errors() -> Iterator[None]:
         raise
 
 
-def _raise_translated(error: Exception, driver: BaseException | None, invalidated: bool) -> None:
-    state = getattr(driver, "sqlstate", None)
-    if invalidated or _is_lost(driver, state):
-        raise DatabaseUnavailable(f"{type(driver).__name__} {state or ''}".strip()) from error
-    if state == "53100":
-        raise Overloaded("the database's disk is full", retry_after_s=DISK_FULL_RETRY_S) from error
-
-
-def _is_lost(driver: BaseException | None, state: str | None) -> bool:
-    """Classes 08 (connection), 57P (shutdown, not yet up) and 53300 (too many connections); PostgreSQL, appendix A.
-    An error of the connection itself has no state."""
+def is_lost(driver: BaseException | None) -> bool:
+    """Whether the driver tells of a lost or refused connection: classes 08 (connection), 57P (shutdown, not yet up) and
+    53300 (too many connections); PostgreSQL, appendix A. An error of the connection itself has no state."""
+    state = _state(driver)
     if state is None:
         return isinstance(driver, OperationalError)
     return state.startswith(("08", "57P")) or state == "53300"
+
+
+def _state(driver: BaseException | None) -> str | None:
+    return getattr(driver, "sqlstate", None)
+
+
+def _raise_translated(error: Exception, driver: BaseException | None, invalidated: bool) -> None:
+    state = _state(driver)
+    if invalidated or is_lost(driver):
+        raise DatabaseUnavailable(f"{type(driver).__name__} {state or ''}".strip()) from error
+    if state == "53100":
+        raise Overloaded("the database's disk is full", retry_after_s=DISK_FULL_RETRY_S) from error

@@ -1,4 +1,4 @@
-"""The C library's heap, seen in processes of their own: it must be set before there are threads."""
+"""Heaps, seen in processes of their own: it must be set before there are threads."""
 
 from __future__ import annotations
 
@@ -72,3 +72,40 @@ def test_free_pages_between_used_ones_go_back_to_the_system() -> None:
     assert kept > 10
     assert before > full - 20, "nothing to give back: the test shows nothing"
     assert after < before - 50
+
+
+def test_what_there_is_at_the_start_is_not_gone_through_again() -> None:
+    told = run(
+        """
+        import gc
+        from trabecula.work.heap import spare_what_stays
+
+        def passed_over():
+            return sum(isinstance(each, dict) and "mark" in each for each in gc.get_objects())
+
+        stays = [{"mark": []} for _ in range(100_000)]
+        before = passed_over()
+        spare_what_stays()
+        print(before, passed_over(), gc.get_freeze_count() > 100_000, gc.isenabled())
+        """
+    )
+    assert told.split() == ["100000", "0", "True", "True"]
+
+
+def test_the_service_spares_it_once_it_has_started() -> None:
+    told = run(
+        """
+        import gc
+        from trabecula.cli import serve as command
+        from trabecula.service import server, workers
+
+        async def serve(settings, runner, ready):
+            before = gc.get_freeze_count()
+            ready(1)
+            print(before, gc.get_freeze_count() > 10_000)
+
+        server.serve, workers.make_runner = serve, lambda settings: None
+        command._serve({}, None, None, sys.stderr)
+        """
+    )
+    assert told.split() == ["0", "True"]
