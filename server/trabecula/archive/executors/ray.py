@@ -25,6 +25,7 @@ from trabecula.telemetry.events import ModelLoaded
 
 OBJECT_STORE_BYTES: Final = 100 << 20
 """Of a cluster started here: rows are small, and Ray takes a third of the memory unless told."""
+JOIN_ATTEMPTS: Final = 3
 GRACE_S: Final = 300.0
 """Beyond a study's own time limit, until an actor that says nothing is given up."""
 FAILED_STARTS: Final = 5
@@ -118,13 +119,18 @@ class RayExecutor:
             "object_store_memory": OBJECT_STORE_BYTES,
         }
         common = {"log_to_driver": False, "configure_logging": False, "logging_level": "warning"}
-        try:
-            if self._address is None:
-                self._ray.init(address="local", **own, **common)
-            else:
-                self._ray.init(address=self._address, **common)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            raise WorkerNotStarted(f"ray: {type(error).__name__}") from error
+        for attempt in range(1, JOIN_ATTEMPTS + 1):
+            try:
+                if self._address is None:
+                    self._ray.init(address="local", **own, **common)
+                else:
+                    self._ray.init(address=self._address, **common)
+                return
+            except Exception as error:  # Ray raises a plain Exception when its own start takes longer than 30 s
+                self._ray.shutdown()
+                self._log.warning("ray did not start", attempt=attempt, reason=type(error).__name__)
+                if attempt == JOIN_ATTEMPTS:
+                    raise WorkerNotStarted(f"ray: {type(error).__name__}") from error
 
     @property
     def idle(self) -> int:
