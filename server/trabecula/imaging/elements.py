@@ -39,6 +39,15 @@ def text_values(text: str) -> tuple[str, ...]:
     return tuple(part.strip(" \0").replace("\0", "\ufffd") for part in stripped.split("\\")) if stripped else ()
 
 
+def identifier(text: str) -> str:
+    """A decoded text of one value that says who or what something is, without its padding.
+
+    What no identifier may hold (control and other unprintable characters, the backslash that parts values) shows as
+    U+FFFD: left out or taken as an end, it could turn the identifier of one patient into that of another.
+    """
+    return "".join(each if each.isprintable() and each != "\\" else "\ufffd" for each in text.strip(" \0"))
+
+
 class Elements:
     """Values of one data set by tag."""
 
@@ -75,6 +84,10 @@ class Elements:
     def text(self, tag: int) -> str:
         """First value of a text element, or an empty string."""
         return next(iter(self.texts(tag)), "")
+
+    def whole(self, tag: int) -> str:
+        """All bytes of a text element but its padding, as Latin-1: to be compared, not to be shown."""
+        return self.bytes(tag).decode("latin-1").strip(" \0")
 
     def numbers(self, tag: int) -> tuple[float, ...]:
         """Values of a numeric element; () where absent or where any value is not a finite number."""

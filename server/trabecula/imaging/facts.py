@@ -12,7 +12,7 @@ from pydicom.charset import convert_encodings, decode_bytes
 from trabecula.errors import CorruptInstance, InputError
 from trabecula.imaging import tags
 from trabecula.imaging.contrast import contrast_tag
-from trabecula.imaging.elements import Elements, FrameElements, text_values
+from trabecula.imaging.elements import Elements, FrameElements, identifier
 from trabecula.imaging.headers import read_header
 from trabecula.imaging.instance import Slice
 from trabecula.imaging.kernels import classify_kernel
@@ -148,9 +148,9 @@ def _identity(root: Elements) -> StudyIdentity:
         study_instance_uid=root.text(tags.STUDY_UID),
         series_instance_uid=root.text(tags.SERIES_UID),
         frame_of_reference_uid=root.text(tags.FRAME_OF_REFERENCE) or None,
-        patient_id=_decoded(root, tags.PATIENT_ID),
-        patient_id_issuer=_decoded(root, tags.PATIENT_ID_ISSUER),
-        accession_number=_decoded(root, tags.ACCESSION_NUMBER),
+        patient_id=identifier_of(root, tags.PATIENT_ID),
+        patient_id_issuer=identifier_of(root, tags.PATIENT_ID_ISSUER),
+        accession_number=identifier_of(root, tags.ACCESSION_NUMBER),
         patient_sex=sex if sex in ("M", "F", "O") else None,
         patient_age_years=_age_years(root),
         patient_height_m=_plausible(size, 0.3, 2.6),
@@ -158,10 +158,10 @@ def _identity(root: Elements) -> StudyIdentity:
     )
 
 
-def _decoded(root: Elements, tag: int) -> str | None:
-    """Text in the character set that the header names (PS3.3 C.12.1.1.2)."""
+def identifier_of(root: Elements, tag: int) -> str | None:
+    """An identifier in the character set that the header names (PS3.3 C.12.1.1.2); None when it is empty."""
     encodings = convert_encodings(list(root.texts(tags.CHARACTER_SET)) or None)
-    return next(iter(text_values(decode_bytes(root.bytes(tag), encodings, {0x5C}))), "") or None
+    return identifier(decode_bytes(root.bytes(tag), encodings, {0x5C})) or None
 
 
 def _age_years(root: Elements) -> float | None:

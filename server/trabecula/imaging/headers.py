@@ -163,7 +163,7 @@ def _instance(path: Path, header: Elements, syntax: str, offset: int, limits: Im
         sop_class=header.text(tags.SOP_CLASS),
         sop_uid=header.text(tags.SOP_INSTANCE),
         modality=header.text(tags.MODALITY),
-        patient_id=header.text(tags.PATIENT_ID),
+        patient_id=header.whole(tags.PATIENT_ID),
         patient_name=header.text(tags.PATIENT_NAME).upper(),
         study_uid=header.text(tags.STUDY_UID),
         series_uid=header.text(tags.SERIES_UID),

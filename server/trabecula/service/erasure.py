@@ -21,6 +21,7 @@ from trabecula.errors import ContentDamaged, ContentMissing, InputError, Invalid
 from trabecula.hooks.schema import hook_card, hook_feedback
 from trabecula.imaging import tags
 from trabecula.imaging.elements import Elements
+from trabecula.imaging.facts import identifier_of
 from trabecula.imaging.headers import read_header
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.programme.schema import dxa_result, dxa_task
@@ -197,7 +198,7 @@ class Eraser:
         except (InputError, ContentMissing, ContentDamaged):
             return None
         elements = Elements(dataset)
-        patient_id, uid = elements.text(tags.PATIENT_ID), elements.text(tags.STUDY_UID)
+        patient_id, uid = identifier_of(elements, tags.PATIENT_ID) or "", elements.text(tags.STUDY_UID)
         return (patient_id, uid) if patient_id or uid else None
 
     def _reaches_pixels(self, head: bytes) -> bool:

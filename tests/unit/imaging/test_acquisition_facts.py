@@ -11,6 +11,7 @@ import pytest
 from pydicom.uid import SecondaryCaptureImageStorage
 from synthetic_ct import HuArray, SeriesSpec, write_series
 
+from trabecula.errors import MixedPatients
 from trabecula.imaging.facts import SeriesFacts, read_facts
 from trabecula.imaging.headers import read_instance
 from trabecula.imaging.instance import Slice
@@ -160,3 +161,19 @@ def test_a_null_inside_a_text_is_seen_and_never_joins_two_halves(facts: Facts) -
     assert found.identity.patient_id == "AB\ufffdC"
     assert found.manufacturer == "GE\ufffdX"
     assert facts(PatientID="ABC\0").identity.patient_id == "ABC"
+
+
+def test_patients_whose_identifiers_differ_behind_a_sign_that_none_may_hold_are_two(
+    body: HuArray, small: ImagingLimits, series: Callable[..., Path]
+) -> None:
+    folders = [
+        series(SeriesSpec(body, series_uid=f"1.2.3.4.{number}", tags={"PatientID": f"P\\{number}"}), str(number))
+        for number in (7, 8)
+    ]
+    with pytest.raises(MixedPatients):
+        read_study(folders, small)
+
+
+def test_a_control_character_inside_an_identifier_is_seen(facts: Facts) -> None:
+    assert facts(PatientID="AB\x07C").identity.patient_id == "AB\ufffdC"
+    assert facts(AccessionNumber="AB\tC").identity.accession_number == "AB\ufffdC"

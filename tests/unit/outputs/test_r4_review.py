@@ -121,6 +121,6 @@ def test_a_refused_study_can_be_signed_too() -> None:
 def test_a_hostile_name_or_reason_spoils_nothing() -> None:
     odd = replace(REJECTED, person_name="\x00Dr.\x07 X ", person_id="\x1b", reason="Wrong\x00\nlevel.\x0c")
     (report,) = of(reviewed_resources(BASE, [BASE], odd, OPTIONS), "DiagnosticReport")
-    assert report["resultsInterpreter"][0]["display"] == "Dr. X"
+    assert report["resultsInterpreter"][0]["display"] == "\ufffdDr.\ufffd X"
     assert report["resultsInterpreter"][0]["identifier"]["value"] == "unknown"
-    assert report["conclusion"].startswith("Withdrawn by a physician. Wrong level.")
+    assert report["conclusion"].startswith("Withdrawn by a physician. Wrong\ufffd level.")

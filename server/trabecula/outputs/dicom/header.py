@@ -3,7 +3,8 @@
 Result objects repeat the Patient, General Study, Patient Study and Frame of Reference modules of their source
 (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2, C.7.4.1). Text is decoded in the source's character set and written in UTF-8
 (``ISO_IR 192``). A value that its VR forbids is left out, never mended by guessing; identifiers alone go through
-as they are, because a result that does not match its patient is worse than one with a long identifier.
+as they are, because a result that does not match its patient is worse than one with a long identifier. What no
+identifier may hold shows as U+FFFD there, as in every other output: it never becomes another patient's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pydicom.dataset import Dataset
 
 from trabecula.imaging import tags
 from trabecula.imaging.elements import Elements
+from trabecula.imaging.facts import identifier_of
 
 UTF_8: Final = "ISO_IR 192"
 
@@ -58,13 +60,14 @@ HEADER_TAGS: Final = tuple(
 )
 
 _LENGTHS: Final = {"SH": 16, "LO": 64, "CS": 16, "ST": 1024, "LT": 10240, "DS": 16, "AS": 4}
-_NEVER_DROPPED: Final = frozenset({"PatientID", "AccessionNumber", "PatientName", "IssuerOfPatientID"})
+_IDENTIFIERS: Final = frozenset({"PatientID", "AccessionNumber", "IssuerOfPatientID"})
 _UID: Final = re.compile(r"[0-9.]{1,64}")
 _TIME: Final = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 _AGE: Final = re.compile(r"\d{3}[DWMY]")
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _CODE: Final = re.compile(r"[A-Z0-9_ ]{1,16}")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_PADDING: Final = " \0\t\n\f\r"
 _NAME_DELIMITERS: Final = {0x5C, 0x5E, 0x3D}
 _TEXT_DELIMITERS: Final = {0x5C, 0x09, 0x0A, 0x0C, 0x0D}
 
@@ -101,19 +104,21 @@ def _deidentification(source: Elements, header: Dataset, encodings: list[str]) -
 def _value(source: Elements, keyword: str, encodings: list[str]) -> str | None:
     tag = int(tag_for_keyword(keyword) or 0)
     vr = dictionary_VR(tag)
+    if keyword in _IDENTIFIERS:
+        return identifier_of(source, tag)
     text = _decoded(source.bytes(tag), vr, encodings)
-    if keyword in _NEVER_DROPPED:
-        return text or None
-    return text if text and _valid(keyword, vr, text) else None
+    if keyword == "PatientName":
+        return _CONTROLS.sub("\ufffd", text) or None
+    return text if text and not _CONTROLS.search(text) and _valid(keyword, vr, text) else None
 
 
 def _decoded(value: bytes, vr: str, encodings: list[str]) -> str:
-    """The first value, without padding and control characters."""
+    """The first value, without padding."""
     delimiters = _NAME_DELIMITERS if vr == "PN" else _TEXT_DELIMITERS
     text = decode_bytes(value, encodings, delimiters)
     if vr not in ("ST", "LT", "UT"):
         text = text.split("\\")[0]
-    return _CONTROLS.sub("", text).strip()
+    return text.strip(_PADDING)
 
 
 def _valid(keyword: str, vr: str, text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -188,9 +189,18 @@ class Filing:
 
 
 def header_text(value: str | None) -> str | None:
-    """Text of a DICOM header as a FHIR string may be: printable, not blank; None when nothing is left."""
-    text = "".join(character for character in value or "" if character.isprintable()).strip()
-    return text or None
+    """Text of a DICOM header as a FHIR string may be: printable, not blank; None when nothing is left.
+
+    Separators become spaces; what else cannot be printed shows as U+FFFD, as leaving it out would join what it parts.
+    """
+    text = "".join(_printable(each) for each in value or "").strip()
+    return text if text.strip("\ufffd ") else None
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if unicodedata.category(character) == "Zs" else "\ufffd"
 
 
 def reference(resource_type: str, identity: uuid.UUID) -> Json:
