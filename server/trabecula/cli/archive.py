@@ -163,7 +163,7 @@ def run(
     configure_logs(settings.log_level)
     bound_library_threads(settings)
     make_private(out)
-    if root is not None and not root.is_dir():
+    if root is not None and not ray and not root.is_dir():  # with Ray it lies on the workers' machines
         raise typer.BadParameter("is no folder", param_hint="--root")
     load = LoadReadStudy(
         settings,
