@@ -17,7 +17,7 @@ def page(figures: Figures) -> str:
         "Times are processor times of programs that shared the machine with others.",
         "",
     ]
-    for name, part in (("dicom", _dicom), ("whole", _whole), ("readers", _readers), ("grpc", _grpc), ("http", _http)):
+    for name, part in _PARTS.items():
         if name in figures:
             lines += [*part(figures[name]), f"Code: commit `{figures[name].get('commit', 'unknown')}`.", ""]
             lines += [*_findings(figures[name].get("findings", {})), ""]
@@ -71,9 +71,10 @@ def _whole(part: Figures) -> Iterator[str]:
         f"{part['instances']:,} mutated instances in {part['studies']:,} studies (seed {part['seed']}; phantoms that "
         "can be measured, ones too short, two series, small series in every way of storing) sent to the whole "
         f"service by gRPC, STOW-RS and C-STORE, and screened by its durable worker with the models; "
-        f"{part['screenings']:,} screenings came of them. Some were sent twice under one key, called off, or tried again as dead letters. "
-        "Afterwards each had ended exactly once with what belongs to its end, no file was left, and every byte and "
-        f"every resource that was promised ({part['resources']:,} of the record) was there."
+        f"{part['screenings']:,} screenings came of them. Some were sent twice under one key, called off, or "
+        "tried again as dead letters. Afterwards each had ended exactly once with what belongs to its end, no "
+        f"file was left, and every byte and every resource that was promised ({part['resources']:,} of the record) "
+        "was there."
     )
     yield ""
     yield from _table(("how a screening ended", "screenings"), part["outcomes"])
@@ -121,3 +122,53 @@ def _http(part: Figures) -> Iterator[str]:
     )
     yield ""
     yield from _table(("operation and status", "requests"), part["statuses"])
+
+
+def _dimse(part: Figures) -> Iterator[str]:
+    yield "## The DICOM port"
+    yield ""
+    yield (
+        f"{part['connections']:,} connections (seed {part['seed']}) with odd requests for an association, PDUs, "
+        "fragments and commands, endless ones, and many that wait in silence; the longest conversation took "
+        f"{part['slowest_s']:.1f} s. {part['echoes']:,} C-ECHOs of a well-behaved peer between them were all to be "
+        f"answered, memory grew by {part['peak_mib']} MiB at most, and all associations had to end in time."
+    )
+    yield ""
+    yield from _table(("conversation, by its last answer", "connections"), part["answers"])
+
+
+def _answers(part: Figures) -> Iterator[str]:
+    yield "## Answers of EHRs, archives and sign-in providers"
+    yield ""
+    yield (
+        f"{part['calls']:,} calls of our clients (seed {part['seed']}) to servers that answer with mutated resources, "
+        "endless, slow, packed, cut and nested bodies, redirects and bytes that are no HTTP. The slowest call took "
+        f"{part['slowest_s']:.1f} s, memory grew by {part['peak_mib']} MiB, and {part['elsewhere']} calls went to an "
+        "address that no site has named."
+    )
+    yield ""
+    yield from _table(("client and outcome", "calls"), part["outcomes"])
+
+
+def _restore(part: Figures) -> Iterator[str]:
+    yield "## Restore of broken backups"
+    yield ""
+    yield (
+        f"{part['backups']:,} broken backups (seed {part['seed']}) put back over a database that holds something else. "
+        "After each the database held what it had held before, or all of the backup; the slowest took "
+        f"{part['slowest_s']:.1f} s."
+    )
+    yield ""
+    yield from _table(("what was broken, and the outcome", "backups"), part["outcomes"])
+
+
+_PARTS = {
+    "dicom": _dicom,
+    "whole": _whole,
+    "readers": _readers,
+    "grpc": _grpc,
+    "http": _http,
+    "dimse": _dimse,
+    "answers": _answers,
+    "restore": _restore,
+}

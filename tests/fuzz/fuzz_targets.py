@@ -336,7 +336,7 @@ def _dicom_seeds() -> tuple[bytes, ...]:
     return tuple(seed(name).instances[0].to_bytes() for name in names)
 
 
-def _capability() -> dict[str, Any]:
+def capability_statement() -> dict[str, Any]:
     resource = {"type": "Observation", "interaction": [{"code": "create"}, {"code": "read"}], "updateCreate": True}
     return {
         "resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "software": {"name": "x"},
@@ -399,7 +399,7 @@ def targets() -> dict[str, Target]:
         Target(
             "ehr-answer",
             _answer_of_ehr,
-            _dump(_capability(), bundle, {"access_token": "a", "token_type": "bearer", "expires_in": 300}),
+            _dump(capability_statement(), bundle, {"access_token": "a", "token_type": "bearer", "expires_in": 300}),
             _json_mutator,
         ),
         Target(

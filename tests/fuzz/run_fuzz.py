@@ -2,10 +2,11 @@
 
     python tests/fuzz/run_fuzz.py --out docs/benchmarks [--seed N] [--instances N] [--seconds N] [--only dicom,...]
 
-Parts: ``dicom`` (mutated studies through the product's worker process), ``whole`` (a sample of them through the whole
-product with its models), ``readers`` (everything that reads files and messages), ``grpc`` and ``http`` (the live
-service). The same seed gives the same inputs. ``dicom`` can be stopped and goes on where it was when the seed is the
-same; ``--workers`` runs it in parts side by side. Findings are kept below ``out/fuzz/findings``; exit code 1 when there
+Parts: ``dicom`` (mutated studies through the product's worker process), ``whole`` (mutated studies through the whole
+service with its models), ``readers`` (everything that reads files and messages), ``grpc``, ``http`` and ``dimse`` (the
+live service), ``answers`` (our clients, answered by hostile servers) and ``restore`` (broken backups). The same seed
+gives the same inputs. ``dicom`` and ``whole`` can be stopped and go on where they were when the seed is the same;
+``--workers`` runs ``dicom`` in parts side by side. Findings are kept below ``out/fuzz/findings``; exit code 1 when there
 are any.
 """
 
@@ -32,11 +33,12 @@ sys.path[:0] = [path for path in (str(FOLDER), str(FOLDER.parent / "support")) i
 from fuzz_campaign import HANG_S, Tally  # noqa: E402
 from fuzz_page import page  # noqa: E402
 
-PARTS = ("dicom", "whole", "readers", "grpc", "http")
+PARTS = ("dicom", "whole", "readers", "grpc", "http", "dimse", "answers", "restore")
 KEPT = ROOT / "out" / "fuzz"
 READER_TRIES = 4000
 CALLS, REQUESTS, EXAMPLES = 4000, 2000, 25
 WHOLE = 150
+CONVERSATIONS, ANSWERS, BACKUPS = 2000, 150, 300
 
 
 def main() -> None:
@@ -145,7 +147,7 @@ def _readers(chosen: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def _live(use: Any) -> Any:
+def _live(use: Any, **changes: Any) -> Any:
     """Something done to a live service on a database of its own, and how that stands afterwards."""
     from database import running_server
     from fuzz_service import running_service, standing
@@ -165,7 +167,7 @@ def _live(use: Any) -> Any:
             with running_service(
                 settings, Path(folder), http_listen="127.0.0.1:0", auth="off", stow_in=True, dimse_quiet_s=1.0,
                 users_file=users, fhir_patient_identifier_system="urn:oid:1.2.3", public_base_url="http://127.0.0.1",
-                backup_dir=Path(folder, "backups"),
+                backup_dir=Path(folder, "backups"), **changes,
             ) as live:  # fmt: skip
                 found = use(live)
                 found["findings"] |= {f"afterwards: {text}": [] for text in standing(live, 120.0)}
@@ -205,7 +207,62 @@ def _http(chosen: argparse.Namespace) -> dict[str, Any]:
     return dict(_live(use))
 
 
-_PARTS = {"dicom": _dicom, "whole": _whole, "readers": _readers, "grpc": _grpc, "http": _http}
+def _dimse(chosen: argparse.Namespace) -> dict[str, Any]:
+    from fuzz_dimse import DimseTally, flood, fuzz_dimse, until_released
+
+    def use(live: Any) -> dict[str, Any]:
+        tally, port = DimseTally(), live.server.dimse_port
+        fuzz_dimse(port, chosen.seed, round(CONVERSATIONS * chosen.scale), tally)
+        flood(port, tally)
+        until_released(tally, 60.0)
+        return {"seed": chosen.seed, **_counted(tally)}
+
+    return dict(_live(use, dimse_listen="127.0.0.1:0", dimse_peers="FUZZ@127.0.0.0/8", dimse_idle_timeout_s=10.0))
+
+
+def _answers(chosen: argparse.Namespace) -> dict[str, Any]:
+    import asyncio
+    import logging
+
+    from fuzz_answers import AnswersTally, fuzz_answers
+
+    from trabecula.service.logs import configure_logs
+
+    configure_logs("critical")
+    logging.disable(logging.WARNING)
+    tally = AnswersTally()
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(fuzz_answers(chosen.seed, max(1, round(ANSWERS * chosen.scale)), Path(folder), tally))
+    return {"seed": chosen.seed, **_counted(tally)}
+
+
+def _restore(chosen: argparse.Namespace) -> dict[str, Any]:
+    from database import running_server
+    from fuzz_restore import RestoreTally, fuzz_restore, screened
+
+    from trabecula.service.logs import configure_logs
+
+    configure_logs("critical")
+    tally = RestoreTally()
+    for server in running_server():
+        with tempfile.TemporaryDirectory() as folder:
+            source, target, room = (Path(folder, name) for name in ("source", "target", "room"))
+            room.mkdir()
+            places = screened(server, source, 3), screened(server, target, 1)
+            fuzz_restore(*places, room, chosen.seed, max(1, round(BACKUPS * chosen.scale)), tally)
+    return {"seed": chosen.seed, **_counted(tally)}
+
+
+_PARTS = {
+    "dicom": _dicom,
+    "whole": _whole,
+    "readers": _readers,
+    "grpc": _grpc,
+    "http": _http,
+    "dimse": _dimse,
+    "answers": _answers,
+    "restore": _restore,
+}
 
 if __name__ == "__main__":
     main()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tarfile
 from abc import ABC, abstractmethod
@@ -28,6 +29,10 @@ FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 DUMP: Final = "database.dump"
 TAR_SUFFIX: Final = ".tar"
+MOST_MANIFEST_BYTES: Final = 1024 * 1024 * 1024
+"""Some ten million objects."""
+_TAR_FAULTS: Final = (OSError, KeyError, tarfile.TarError, ValueError, ArithmeticError, EOFError)
+"""What tarfile meets in damaged files."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Manifest:
 
 
 _MANIFEST: Final = TypeAdapter(Manifest)
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+_REVISION: Final = re.compile("[0-9]{4}")
 
 
 def object_name(ref: ContentRef) -> str:
@@ -183,7 +190,8 @@ class BackupReader:
             try:
                 self._tar = tarfile.open(source, mode="r:")  # noqa: SIM115 - closed by close()
                 self._members = {member.name: member for member in self._tar}
-            except (OSError, tarfile.TarError) as error:
+            except _TAR_FAULTS as error:
+                self.close()
                 raise BackupDamaged("neither a folder nor a whole tar file", file=source.name) from error
 
     def close(self) -> None:
@@ -192,21 +200,24 @@ class BackupReader:
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        """Raises BackupDamaged if there is no such file."""
+        """Raises BackupDamaged if there is no such file, or something else of that name."""
         try:
             stream = self._open(name)
-        except (OSError, KeyError, tarfile.TarError) as error:
+        except _TAR_FAULTS as error:
             raise BackupDamaged(file=name, reason="missing") from error
         with stream:
             yield stream
 
     def pieces(self, name: str, ref: ContentRef) -> Iterator[bytes]:
-        """A file's bytes, checked: raises BackupDamaged at the end when they are not those of the manifest."""
+        """A file's bytes, checked: raises BackupDamaged when they are not those of the manifest, and as soon as there
+        are more."""
         digest, size_bytes = hashlib.sha256(), 0
         with self.open(name) as stream:
-            while piece := stream.read(CHUNK_BYTES):
+            while piece := _read(stream, name):
                 digest.update(piece)
                 size_bytes += len(piece)
+                if size_bytes > ref.size_bytes:
+                    raise BackupDamaged(file=name, reason="size")
                 yield piece
         if (digest.hexdigest(), size_bytes) != (ref.sha256, ref.size_bytes):
             raise BackupDamaged(file=name, reason="sha256")
@@ -214,19 +225,38 @@ class BackupReader:
     def manifest(self) -> Manifest:
         """Raises BackupDamaged if there is none that this program can read."""
         with self.open(MANIFEST) as stream:
-            written = stream.read()
+            written = _read(stream, MANIFEST, MOST_MANIFEST_BYTES + 1)
+        if len(written) > MOST_MANIFEST_BYTES:
+            raise BackupDamaged(file=MANIFEST, reason="size")
         try:
             manifest = _MANIFEST.validate_json(written)
         except ValidationError:
             raise BackupDamaged(file=MANIFEST, reason="not readable") from None
         if manifest.format != FORMAT:
             raise BackupDamaged(file=MANIFEST, format=manifest.format, known=FORMAT)
+        refs = (manifest.dump, *manifest.objects)
+        whole = all(_SHA256.fullmatch(ref.sha256) and ref.size_bytes >= 0 for ref in refs)
+        if not whole or not _REVISION.fullmatch(manifest.revision):
+            raise BackupDamaged(file=MANIFEST, reason="not readable")
         return manifest
 
     def _open(self, name: str) -> IO[bytes]:
         if self._tar is None:
-            return (self._source / name).open("rb")
-        found = self._tar.extractfile(self._members[name])
+            path = self._source / name
+            if not path.is_file():  # a FIFO would be waited for
+                raise KeyError(name)
+            return path.open("rb")
+        member = self._members[name]
+        # A link leads elsewhere, or round in a circle; a sparse file makes bytes of nothing, without end.
+        found = self._tar.extractfile(member) if member.isreg() and not member.issparse() else None
         if found is None:
             raise KeyError(name)
         return found
+
+
+def _read(stream: IO[bytes], name: str, size: int = CHUNK_BYTES) -> bytes:
+    """Some bytes; raises BackupDamaged where the file ends too early."""
+    try:
+        return stream.read(size)
+    except _TAR_FAULTS as error:
+        raise BackupDamaged(file=name, reason="not readable") from error
