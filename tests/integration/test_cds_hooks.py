@@ -29,11 +29,14 @@ from trabecula.errors import ConfigurationError
 from trabecula.hooks.schema import hook_card, hook_feedback
 from trabecula.hooks.services import Hook
 from trabecula.hooks.store import forget_cards, forget_tokens, stats
+from trabecula.record.audit import Access, keep_accesses
 from trabecula.record.schema import audit_event
 from trabecula.report import ScreeningReport
+from trabecula.work import direct
 from trabecula.work.database import Database
 
 VIEW = Hook.PATIENT_VIEW
+ACCESS = Access(datetime(2026, 11, 22, tzinfo=UTC), "operation", "E", "DiagnosticReport", "test-ehr", None, "request-1")
 
 
 def low(**changes: Any) -> ScreeningReport:
@@ -298,6 +301,21 @@ async def test_calls_go_on_when_postgres_was_started_again(site: CdsSite, databa
         async with site.database.transaction() as connection:
             noted = (await connection.execute(select(func.count()).select_from(audit_event))).scalar_one()
         assert noted == number + 1  # each access once, though its connection was lost
+
+
+async def test_a_write_whose_answer_was_lost_is_there_once(site: CdsSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = direct._execute
+
+    async def lost_afterwards(pooled: Any, sql: bytes, parameters: Any) -> Any:
+        rows = await real(pooled, sql, parameters)
+        monkeypatch.setattr(direct, "_execute", real)
+        raise direct._ConnectionLost(f"the answer was lost: {len(rows)} rows")
+
+    for _ in range(2):
+        monkeypatch.setattr(direct, "_execute", lost_afterwards)
+        await keep_accesses(site.database)(ACCESS)
+    async with site.database.transaction() as connection:
+        assert (await connection.execute(select(func.count()).select_from(audit_event))).scalar_one() == 2
 
 
 async def test_without_the_record_of_access_no_result_goes_out(site: CdsSite) -> None:
