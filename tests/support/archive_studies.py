@@ -1,15 +1,17 @@
 """Campaigns over studies that say themselves what is to come of them, without models.
 
 A study is one file whose first line is an order (see ``fake_screens``). A file ``reads`` beside the studies gets a line
-each time that one is read, also across killed drivers. Importable by worker processes; as a program it is a driver that
-can be killed.
+each time that one is read, also across killed drivers. Importable by worker processes.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,10 +122,37 @@ def results(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for part in parts for line in part.read_text().splitlines()]
 
 
-if __name__ == "__main__":
-    it = Archive(Path(sys.argv[1]))
-    run_shard(
-        it.plan(rules=Rules(drain_s=0.2)),
-        ProcessExecutor(it.load(), int(sys.argv[2]), LIMITS),
-        versions=lambda _: VERSIONS,
+def start_driver(archive: Archive, workers: int = 1, executor: str = "process") -> subprocess.Popen[bytes]:
+    """A driver as a process of its own."""
+    archive.campaign.mkdir(exist_ok=True)
+    program = "from archive_studies import main; main()"
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(archive.folder), str(workers), executor],
+        env={**os.environ, "PYTHONPATH": paths},
     )
+
+
+def wait_for(condition: Callable[[], object], driver: subprocess.Popen[bytes], limit_s: float = 120.0) -> None:
+    """Wait while the driver runs."""
+    until = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < until
+        assert driver.poll() is None, "the driver ended too early"
+        time.sleep(0.05)
+
+
+def named_executor(name: str, archive: Archive, workers: int) -> Executor:
+    """``process`` or ``ray``."""
+    if name == "ray":
+        from trabecula.archive.executors.ray import RayExecutor
+
+        return RayExecutor(archive.load(), workers, LIMITS)
+    return ProcessExecutor(archive.load(), workers, LIMITS)
+
+
+def main() -> None:
+    """A driver: folder, workers, executor."""
+    it = Archive(Path(sys.argv[1]))
+    executor = named_executor(sys.argv[3], it, int(sys.argv[2]))
+    run_shard(it.plan(rules=Rules(drain_s=0.2)), executor, versions=lambda _: VERSIONS)

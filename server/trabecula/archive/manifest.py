@@ -74,7 +74,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
                 if not isinstance(row, dict):
                     raise ManifestUnusable(line=number, must_be="a JSON object")
                 yield number, row
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # numbers of thousands of digits are a ValueError alone
             raise ManifestUnusable(line=number, must_be="a JSON object in UTF-8") from None
 
 

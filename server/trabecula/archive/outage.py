@@ -38,7 +38,8 @@ class Outage:
         self._began: float | None = None
         self._pause_s = first_pause_s
         self._until = 0.0
-        self._last_study: int | None = None
+        self._first_study: int | None = None
+        self._certain = False
         self.code: str | None = None
         """What is wrong; None when nothing is."""
 
@@ -52,22 +53,20 @@ class Outage:
         return self._began is None or (busy == 0 and self._now() >= self._until)
 
     def failed(self, study_id: int, error: TrabeculaError) -> bool:
-        """Note a fault; whether the study keeps its attempt, because another one has just failed the same way."""
+        """Note a fault; whether the study keeps its attempt, because two of them have failed since one was read."""
         if not isinstance(error, _OF_THE_PLACE):
             self.read()  # the place gave the study, or what there is of it
             return False
-        if isinstance(error, WorkerNotStarted | ConfigurationError):
-            spared = True
-        else:
-            spared = self._last_study is not None and self._last_study != study_id
         if self._began is None:
-            self._began = self._now()
+            self._began, self._first_study = self._now(), study_id
         else:
             self._pause_s = min(self._longest_s, 2 * self._pause_s)
+        if study_id != self._first_study or isinstance(error, WorkerNotStarted | ConfigurationError):
+            self._certain = True
         self._until = self._now() + self._pause_s
-        self._last_study, self.code = study_id, error.code
-        return spared
+        self.code = error.code
+        return self._certain
 
     def read(self) -> None:
         """A study was read: nothing is wrong any more."""
-        self._began, self._pause_s, self._last_study, self.code = None, self._first_s, None, None
+        self._began, self._pause_s, self._certain, self.code = None, self._first_s, False, None

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 import zipfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from archive_studies import LIMITS, VERSIONS, Archive, make_archive, results
+from archive_studies import LIMITS, VERSIONS, Archive, make_archive, results, start_driver, wait_for
 
 from trabecula.archive.campaign import run_shard
 from trabecula.archive.driver import Rules
@@ -22,8 +18,6 @@ from trabecula.archive.ledger import StudyState, read_ledger
 from trabecula.archive.status import campaign_status
 from trabecula.errors import CampaignChanged, CampaignStopped
 
-SUPPORT = Path(__file__).parents[2] / "support"
-
 
 def codes(archive: Archive) -> dict[str, int]:
     return campaign_status([archive.campaign]).dead
@@ -31,24 +25,6 @@ def codes(archive: Archive) -> dict[str, int]:
 
 def ends(archive: Archive) -> dict[str, int]:
     return {name: number for name, number in campaign_status([archive.campaign]).states.items() if number}
-
-
-def start_driver(archive: Archive, workers: int = 1) -> subprocess.Popen[bytes]:
-    archive.campaign.mkdir(exist_ok=True)
-    paths = os.pathsep.join([str(SUPPORT), *sys.path])
-    return subprocess.Popen(
-        [sys.executable, SUPPORT / "archive_studies.py", str(archive.folder), str(workers)],
-        env={**os.environ, "PYTHONPATH": paths},
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def wait_for(condition: object, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 120
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < until
-        assert process.poll() is None, "the driver ended too early"
-        time.sleep(0.02)
 
 
 def test_every_study_ends_as_a_row_and_a_poison_takes_only_its_worker(tmp_path: Path) -> None:

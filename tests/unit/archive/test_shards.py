@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trabecula.archive.reference import Reference, of_key, parse_reference
@@ -22,14 +22,16 @@ references = st.one_of(
 )
 
 
-@given(st.lists(references, max_size=40), st.integers(1, 12))
+@settings(max_examples=40, deadline=None)
+@given(st.lists(references, max_size=12), st.integers(1, 12))
 def test_each_study_is_in_exactly_one_shard(manifest: list[Reference], count: int) -> None:
     shards = [Shard(index, count) for index in range(count)]
     for reference in manifest:
         assert sum(shard.holds(reference) for shard in shards) == 1
 
 
-@given(st.lists(references, max_size=20), st.lists(references, max_size=20), st.integers(1, 12), st.randoms())
+@settings(max_examples=30, deadline=None)
+@given(st.lists(references, max_size=8), st.lists(references, max_size=8), st.integers(1, 12), st.randoms())
 def test_a_study_stays_in_its_shard_when_the_manifest_grows_and_is_sorted_anew(
     before: list[Reference], added: list[Reference], count: int, random: object
 ) -> None:
@@ -40,6 +42,7 @@ def test_a_study_stays_in_its_shard_when_the_manifest_grows_and_is_sorted_anew(
     assert shard_before.items() <= after.items()
 
 
+@settings(max_examples=60, deadline=None)
 @given(references)
 def test_a_reference_comes_back_from_its_key_and_from_its_line(reference: Reference) -> None:
     assert of_key(reference.key) == reference

@@ -26,6 +26,8 @@ from trabecula.telemetry.events import ModelLoaded
 OBJECT_STORE_BYTES: Final = 100 << 20
 """Of a cluster started here: rows are small, and Ray takes a third of the memory unless told."""
 JOIN_ATTEMPTS: Final = 3
+START_ATTEMPTS: Final = 8
+"""Of a cluster on this machine: Ray gives its own parts 15 to 30 s to start, which a busy machine may need longer for."""
 GRACE_S: Final = 300.0
 """Beyond a study's own time limit, until an actor that says nothing is given up."""
 FAILED_STARTS: Final = 5
@@ -119,7 +121,8 @@ class RayExecutor:
             "object_store_memory": OBJECT_STORE_BYTES,
         }
         common = {"log_to_driver": False, "configure_logging": False, "logging_level": "warning"}
-        for attempt in range(1, JOIN_ATTEMPTS + 1):
+        attempts = START_ATTEMPTS if self._address is None else JOIN_ATTEMPTS
+        for attempt in range(1, attempts + 1):
             try:
                 if self._address is None:
                     self._ray.init(address="local", **own, **common)
@@ -129,7 +132,7 @@ class RayExecutor:
             except Exception as error:  # Ray raises a plain Exception when its own start takes longer than 30 s
                 self._ray.shutdown()
                 self._log.warning("ray did not start", attempt=attempt, reason=type(error).__name__)
-                if attempt == JOIN_ATTEMPTS:
+                if attempt == attempts:
                     raise WorkerNotStarted(f"ray: {type(error).__name__}") from error
 
     @property
