@@ -68,6 +68,38 @@ def test_it_is_the_event_that_a_whole_check_lets_through(access: Access) -> None
     assert _made(access, audit_event_json) == _made(access, audit_event)
 
 
+PATIENTS: list[dict[str, Any]] = [
+    *({"reference": f"{kind}/1", "type": kind} for kind in ("Patient", "Task", "patient")),
+    {"reference": "Task/1", "type": "Patient"},
+    {"reference": "Patient/1"},
+    {},
+    *(
+        {"type": "Patient", "identifier": {"system": text, "value": "x"}}
+        for text in (*ODD, "no address", "a b:c", None)
+    ),
+    *({"type": "Patient", "identifier": {"value": text}} for text in (*ODD, None, 7)),
+    {"type": "Patient", "identifier": {"value": "x", "use": "none such"}},
+    {"type": "Patient", "identifier": "x"},
+    {"type": "Device", "identifier": {"value": "x"}},
+]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"patients": (each,)} for each in PATIENTS),
+        *({"patients": (*ORDINARY.patients, each)} for each in PATIENTS),
+        *({"resource": {"reference": f"Task/{text}", "type": "Task"}} for text in (*ODD, "a/b", "1/_history/2")),
+        *({name: text} for name in ("user", "request_id", "query", "at") for text in ODD),
+        *({"client": Party(text, "x")} for text in ODD),
+        *({"server": Party("x", text)} for text in ODD),
+    ],
+)
+def test_one_odd_thing_changes_nothing(changes: dict[str, Any]) -> None:
+    access = replace(ORDINARY, **changes)
+    assert _made(access, audit_event_json) == _made(access, audit_event)
+
+
 TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 
 
