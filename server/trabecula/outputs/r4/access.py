@@ -105,7 +105,6 @@ class _Form(NamedTuple):
 
 _AT: Final = re.compile(r"[12]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _TEXT: Final = re.compile(r"[!-~]([ -~]{0,510}[!-~])?")
-_URI: Final = re.compile(r"[a-z][a-z0-9+.-]{1,16}:[A-Za-z0-9/.:_~-]{1,510}")
 _ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}(/_history/[0-9]{1,9})?")
 _STAND_IN: Final = uuid.UUID("00000000-0000-4000-8000-000000000000")
 _BY_REFERENCE, _BY_VALUE, _BY_IDENTIFIER = "reference", "value", "identifier"
@@ -166,7 +165,7 @@ def _kind_of_patient(reference: Json) -> str:
         return ""
     if system is None:
         return _BY_VALUE if "system" not in identifier else ""
-    return _BY_IDENTIFIER if isinstance(system, str) and _URI.fullmatch(system) else ""
+    return _BY_IDENTIFIER if isinstance(system, str) and _TEXT.fullmatch(system) else ""
 
 
 @lru_cache(maxsize=1024)
