@@ -20,6 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
@@ -88,7 +89,7 @@ def _read(path: Path) -> SigningKey:
         key = RSAKey.import_key(document or text) if rsa else ECKey.import_key(document or text)
         algorithm = SigningAlgorithm(document.get("alg") or ("RS384" if rsa else "ES384"))
         at = [_moment(document.get(member), made) for member in ("iat", "nbf")]
-    except (JoseError, ValueError, TypeError, OverflowError) as error:
+    except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise SigningKeyUnusable(f"{type(error).__name__}", file=path.name) from None
     if not key.is_private:
         raise SigningKeyUnusable(file=path.name, why="not a private EC or RSA key")

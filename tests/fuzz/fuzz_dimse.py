@@ -19,6 +19,7 @@ from typing import Final
 import psutil
 from fuzz_values import mutate_bytes
 from pynetdicom import AE
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
 
 HANG_S: Final = 10.0
@@ -296,8 +297,8 @@ def _pour(port: int, opening: bytes, more: bytes, most: int = 256 << 20) -> int:
 
 
 def open_threads() -> int:
-    """Associations whose threads still run in this process."""
-    return sum("AcceptorThread" in each.name for each in threading.enumerate())
+    """Threads of associations and of their connections that still run in this process."""
+    return sum("AcceptorThread" in each.name or isinstance(each, DULServiceProvider) for each in threading.enumerate())
 
 
 def until_released(tally: DimseTally, within_s: float) -> None:

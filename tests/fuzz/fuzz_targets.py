@@ -104,14 +104,14 @@ class Target:
         return "read"
 
 
-def _json_mutator(data: bytes, random: Random) -> bytes:
+def json_mutator(data: bytes, random: Random) -> bytes:
     try:
         return mutate_json(json.loads(data), random)
     except ValueError:
         return mutate_bytes(data, random)
 
 
-def _of_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+def of_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
     def from_bytes(data: bytes) -> object:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, name)
@@ -176,7 +176,7 @@ def _answer_of_ehr(data: bytes) -> object:
 def _header(data: bytes) -> object:
     """Door and header, as they come in one by one."""
     reception.read_instance(data, Source.DIMSE, LIMITS)
-    return _of_file("a", lambda path: (read_instance(path, LIMITS), take_in([path], LIMITS, lambda _: None)))(data)
+    return of_file("a", lambda path: (read_instance(path, LIMITS), take_in([path], LIMITS, lambda _: None)))(data)
 
 
 _SYNTAXES = tuple(
@@ -267,7 +267,7 @@ def _backup(data: bytes) -> object:
         finally:
             reader.close()
 
-    return _of_file("backup.tar", read)(data)
+    return of_file("backup.tar", read)(data)
 
 
 def _model(load: Callable[[Path], object], data: bytes) -> object:
@@ -391,22 +391,22 @@ def targets() -> dict[str, Target]:
     )
     token = b"eyJhbGciOiJFUzM4NCIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJhIiwiYXVkIjoiYiIsImV4cCI6MX0.AAAA"
     listed = (
-        Target("json-body", parse_json, _dump(dxa_report(), bundle), _json_mutator),
-        Target("dxa", _fhir_in, _dump(dxa_report()), _json_mutator),
+        Target("json-body", parse_json, _dump(dxa_report(), bundle), json_mutator),
+        Target("dxa", _fhir_in, _dump(dxa_report()), json_mutator),
         Target("query", _query, searches, mutate_text),
-        Target("cds-call", _chart, cds, _json_mutator),
-        Target("cds-feedback", read_feedback, _dump({"feedback": [feedback]}), _json_mutator),
+        Target("cds-call", _chart, cds, json_mutator),
+        Target("cds-feedback", read_feedback, _dump({"feedback": [feedback]}), json_mutator),
         Target(
             "ehr-answer",
             _answer_of_ehr,
             _dump(capability_statement(), bundle, {"access_token": "a", "token_type": "bearer", "expires_in": 300}),
-            _json_mutator,
+            json_mutator,
         ),
         Target(
             "patient-file",
             partial(parse_patient, today=date(2026, 3, 14)),
             _dump(patient, conditions, measured, {"age_years": 70, "sex": "female"}),
-            _json_mutator,
+            json_mutator,
         ),
         Target(
             "corrections",
@@ -419,26 +419,26 @@ def targets() -> dict[str, Target]:
                     "conclusion": "x",
                 }
             ),
-            _json_mutator,
+            json_mutator,
         ),
         Target(
             "report",
             lambda data: report_json.from_json(data.decode("utf-8", "replace")),
             tuple(report_json.to_json(each).encode() for each in (report_samples.reported(), report_samples.refused())),
-            _json_mutator,
+            json_mutator,
         ),
-        Target("destinations", _of_file("d.toml", read_destinations), (_block("delivery.md"),), mutate_text),
-        Target("cds-clients", _of_file("c.toml", load_clients), (_block("cds-hooks.md"),), mutate_text),
+        Target("destinations", of_file("d.toml", read_destinations), (_block("delivery.md"),), mutate_text),
+        Target("cds-clients", of_file("c.toml", load_clients), (_block("cds-hooks.md"),), mutate_text),
         Target(
             "site-profile",
-            _of_file("s.toml", lambda path: read_profile(path, _known_history())),
+            of_file("s.toml", lambda path: read_profile(path, _known_history())),
             (_block("calibration.md"),),
             mutate_text,
         ),
-        Target("scanner-history", _of_file("h.json", read_history), (_history(),), _json_mutator),
+        Target("scanner-history", of_file("h.json", read_history), (_history(),), json_mutator),
         Target(
             "level-profile",
-            _of_file("p.toml", load_profile),
+            of_file("p.toml", load_profile),
             tuple(
                 path.read_bytes().replace(b'name = "', b'name = "my-', 1)
                 for path in sorted((REPOSITORY / "server/trabecula/clinical/profiles").glob("*.toml"))
@@ -447,12 +447,12 @@ def targets() -> dict[str, Target]:
         ),
         Target(
             "users",
-            _of_file("u.toml", read_users),
+            of_file("u.toml", read_users),
             (users_entry("anna", "Anna", (Role.VIEWER,), "secret-secret").encode(),),
             mutate_text,
         ),
-        Target("model-manifest", partial(_model, load_bundle), manifests, _json_mutator),
-        Target("second-reader-manifest", partial(_model, second_reader_manifest.load_bundle), (second,), _json_mutator),
+        Target("model-manifest", partial(_model, load_bundle), manifests, json_mutator),
+        Target("second-reader-manifest", partial(_model, second_reader_manifest.load_bundle), (second,), json_mutator),
         Target(
             "onnx",
             lambda data: check_onnx(data, "model.onnx", "m"),
@@ -467,7 +467,7 @@ def targets() -> dict[str, Target]:
             "issuer-keys",
             parsed_keys,
             _dump({"keys": [{"kty": "EC", "crv": "P-384", "x": "a", "y": "b"}]}),
-            _json_mutator,
+            json_mutator,
             also=(ValueError,),
         ),
         Target("dicom-header", _header, _dicom_seeds()),
@@ -483,7 +483,9 @@ def targets() -> dict[str, Target]:
             _frame_mutator,
         ),
     )
-    return {each.name: each for each in listed}
+    from fuzz_files import file_targets  # written in the words of this module
+
+    return {each.name: each for each in (*listed, *file_targets())}
 
 
 def _decode_error() -> type[Exception]:

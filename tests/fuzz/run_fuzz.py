@@ -6,8 +6,8 @@ Parts: ``dicom`` (mutated studies through the product's worker process), ``whole
 service with its models), ``readers`` (everything that reads files and messages), ``grpc``, ``http`` and ``dimse`` (the
 live service), ``answers`` (our clients, answered by hostile servers) and ``restore`` (broken backups). The same seed
 gives the same inputs. ``dicom`` and ``whole`` can be stopped and go on where they were when the seed is the same;
-``--workers`` runs ``dicom`` in parts side by side. Findings are kept below ``out/fuzz/findings``; exit code 1 when there
-are any.
+``--workers`` runs ``dicom`` in parts side by side. Findings are kept below ``out/fuzz/findings``; exit code 1 when
+there are any.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Any
 
 import fuzz_dimse
 import pytest
-from fuzz_dimse import command, data, echo, pdu, request, silent_peers
+from fuzz_dimse import command, data, echo, item, pdu, request, silent_peers
 from fuzz_service import running_service, standing
 from live_service import LiveServer
 from pynetdicom import AE
@@ -132,6 +132,21 @@ def test_a_command_that_cannot_be_read_ends_the_association_alone(open_port: Ope
     bad = command(Random(1), sound=True).replace(b"\0\0\0\1\2\0\0\0", b"\0\0\0\1\1\0\0\0")
     with silent_peers(port, 1, sound() + data(1, 3, bad)) as (connection,):
         assert until_closed(connection)
+    assert thrown == []
+    assert echo(port) == "served"
+
+
+def test_a_context_without_transfer_syntaxes_ends_the_connection_alone(open_port: Open, thrown: list[Any]) -> None:
+    """pynetdicom takes the first one for granted."""
+    port = open_port().server.dimse_port
+    bare = item(0x20, bytes((1, 0, 0, 0)) + item(0x30, b"1.2.840.10008.1.1"))
+    head = b"\0\1\0\0" + b"TRABECULA".ljust(16) + b"FUZZ".ljust(16) + b"\0" * 32
+    said = pdu(1, head + item(0x10, b"1.2.840.10008.3.1.1.1") + bare + item(0x50, item(0x51, b"\0\0\x40\0")))
+    with silent_peers(port, 1, said) as (connection,):
+        assert until_closed(connection)
+    tally = fuzz_dimse.DimseTally()
+    fuzz_dimse.until_released(tally, 30.0)
+    assert dict(tally.findings) == {}
     assert thrown == []
     assert echo(port) == "served"
 

@@ -19,7 +19,7 @@ from trabecula.assessment.facts import Fact, as_parameters
 from trabecula.assessment.fhirpath import Expression, compile_expression
 from trabecula.assets import fhir_dir
 from trabecula.errors import ClinicalDataError
-from trabecula.texts import parse_json
+from trabecula.texts import parse_foreign_json
 
 Json = dict[str, Any]
 
@@ -92,7 +92,7 @@ def load_rules(folder: Path | None = None) -> tuple[Rule, ...]:
 
 def _read(path: Path) -> Json:
     try:
-        document = parse_json(path.read_bytes())
+        document = parse_foreign_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ClinicalDataError(f"the FHIR artefact {path.name} cannot be read", file=path.name) from error
     if not isinstance(document, dict):
@@ -120,7 +120,7 @@ def _found(resources: Mapping[str, Json], canonical: object) -> Json:
 def _rule(plan: Json, activities: Mapping[str, Json]) -> Rule:
     try:
         return _checked_rule(plan, activities)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ClinicalDataError(f"rule {plan.get('id')!r} is incomplete: {error}", rule=str(plan.get("id"))) from error
 
 

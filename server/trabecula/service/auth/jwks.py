@@ -127,5 +127,5 @@ def _imported(key: dict[str, Any]) -> PublicKey:
                 raise Unauthenticated(why="key too short or too long")
             return rsa
         return ECKey.import_key(key)
-    except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, AttributeError, OverflowError) as error:
+    except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise Unauthenticated(why="unknown key") from error

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -204,7 +205,21 @@ class _Handler(RequestHandler):
         association.dul.event_queue.get_nowait()  # what the socket said that is replaced here
         association.dul.socket = BoundedSocket(association, client_socket=self.request)
         association.dul.state_machine = _StateMachine(association.dul)
+        association.run = partial(_run, association)  # type: ignore[method-assign]
         return association
+
+
+def _run(association: Association) -> None:
+    """The association's thread: whatever ends it ends the connection and the connection's own thread too."""
+    try:
+        threading.Thread.run(association)
+    except Exception as error:
+        # The last resort of this thread: pynetdicom negotiates as if every request held what the standard asks for.
+        structlog.get_logger().warning("dimse-undecodable", fault=describe_fault(error))
+    finally:
+        if isinstance(association.dul.socket, BoundedSocket):
+            association.dul.socket.shut()
+        association.dul.kill_dul()
 
 
 def _spoken_to(connection: socket.socket, context: ssl.SSLContext | None, deadline_s: float) -> socket.socket:
