@@ -16,7 +16,7 @@ from trabecula.calibration.calibration import Calibration, CalibrationMethod
 from trabecula.calibration.density import measure_density
 from trabecula.calibration.scanner_history import read_history
 from trabecula.calibration.site_file import read_profile
-from trabecula.cli import app
+from trabecula.cli.app import app
 from trabecula.clinical import load_constants
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.imaging.read import read_study

@@ -1,5 +1,5 @@
 """``python -m trabecula.cli`` is ``trabecula``."""
 
-from trabecula.cli.app import main
+from trabecula.cli import main
 
 main()

@@ -62,8 +62,3 @@ app.command("gc", epilog=gc.EPILOG)(gc.gc)
 app.command("health", epilog=health.EPILOG)(health.health)
 app.command("demo")(demo.demo)
 app.command("version")(version.version)
-
-
-def main() -> None:
-    """Entry point of the ``trabecula`` script."""
-    app()

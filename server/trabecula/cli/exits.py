@@ -26,7 +26,8 @@ class ExitCode(IntEnum):
 
 EXIT_CODES_HELP = """[bold]Exit codes[/bold]
 
-0 reported · 3 refused, with a coded reason · 4 the input cannot be used · 2 wrong usage · 1 anything else"""
+0 reported · 3 refused, with a coded reason · 4 the input cannot be used · 2 wrong usage · 1 anything else ·
+130 and 143 ended by Ctrl-C or `kill`"""
 
 
 def exit_code_of(error: TrabeculaError) -> ExitCode:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from trabecula.cli.exits import EXIT_CODES_HELP, ExitCode, exits_with_code
+from trabecula.cli.interrupts import Interruption, interruptible
 from trabecula.cli.options import (
     PATIENT_HELP,
     Dicom,
@@ -26,7 +27,8 @@ from trabecula.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from trabecula.report import ScreeningReport
+    from trabecula.config import Settings
+    from trabecula.report import Screening, ScreeningReport
 
 EPILOG = f"""[bold]Examples[/bold]
 
@@ -76,27 +78,39 @@ def screen(
         second_readers=settings.second_readers if second_reader is None else second_reader,
     )
     context = read_patient_file(patient) if patient is not None else PatientContext()
-    with stage_bars(quiet) as bars:
-        from trabecula.service.engine import load_screen
+    with interruptible() as interruption:
+        with stage_bars(quiet) as bars:
+            from trabecula.service.engine import load_screen
 
-        screening = load_screen(settings)(paths, context, bars, keep_anatomy=masks or dicom is not None)
-        bars.finish()
-    written: list[Path] = []
-    if out is not None:
-        from trabecula.service.engine import fhir_options
-        from trabecula.work.documents import write_documents
-
-        out.mkdir(parents=True, exist_ok=True)
-        written = [out / kind.value for kind in write_documents(screening, out, fhir_options(settings), masks=masks)]
-    if dicom is not None:
-        from trabecula.outputs.dicom import DicomOptions
-        from trabecula.service.engine import imaging_limits
-        from trabecula.work.documents import DicomSource, write_dicom
-
-        dicom.mkdir(parents=True, exist_ok=True)
-        source = DicomSource(paths, DicomOptions(), imaging_limits(settings))
-        written += [dicom / kind.value for kind in write_dicom(screening, dicom, source)]
+            listener = interruption.between(bars)
+            screening = load_screen(settings)(paths, context, listener, keep_anatomy=masks or dicom is not None)
+            bars.finish()
+        written = [] if out is None else _write_documents(screening, out, settings, masks, interruption)
+        written += [] if dicom is None else _write_dicom(screening, dicom, settings, paths, interruption)
     show(screening.report, written, as_json)
+
+
+def _write_documents(
+    screening: Screening, out: Path, settings: Settings, masks: bool, interruption: Interruption
+) -> list[Path]:
+    from trabecula.service.engine import fhir_options
+    from trabecula.work.documents import write_documents
+
+    with interruption.whole_files(out) as folder:
+        kinds = write_documents(screening, folder, fhir_options(settings), masks=masks)
+    return [out / kind.value for kind in kinds]
+
+
+def _write_dicom(
+    screening: Screening, out: Path, settings: Settings, paths: Sequence[Path], interruption: Interruption
+) -> list[Path]:
+    from trabecula.outputs.dicom import DicomOptions
+    from trabecula.service.engine import imaging_limits
+    from trabecula.work.documents import DicomSource, write_dicom
+
+    with interruption.whole_files(out) as folder:
+        kinds = write_dicom(screening, folder, DicomSource(paths, DicomOptions(), imaging_limits(settings)))
+    return [out / kind.value for kind in kinds]
 
 
 def show(report: ScreeningReport, written: Sequence[Path], as_json: bool) -> None:

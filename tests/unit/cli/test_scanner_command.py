@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from trabecula.cli import app
+from trabecula.cli.app import app
 
 Run = Callable[..., Result]
 
