@@ -124,6 +124,19 @@ def _http(part: Figures) -> Iterator[str]:
     yield from _table(("operation and status", "requests"), part["statuses"])
 
 
+def _sockets(part: Figures) -> Iterator[str]:
+    yield "## HTTP and HTTP/2 below the request"
+    yield ""
+    yield (
+        f"{part['connections']:,} connections (seed {part['seed']}) to the HTTP and gRPC ports: frames of HTTP/2 that "
+        "fit nowhere, chunks that lie, requests one behind the other, and many that stop half-way. The longest took "
+        f"{part['slowest_s']:.2f} s; {part['served']:,} well-behaved clients between them were all to be answered, and "
+        f"memory grew by {part['peak_mib']} MiB at most."
+    )
+    yield ""
+    yield from _table(("port and answer", "connections"), part["answers"])
+
+
 def _dimse(part: Figures) -> Iterator[str]:
     yield "## The DICOM port"
     yield ""
@@ -168,6 +181,7 @@ _PARTS = {
     "readers": _readers,
     "grpc": _grpc,
     "http": _http,
+    "sockets": _sockets,
     "dimse": _dimse,
     "answers": _answers,
     "restore": _restore,

@@ -3,11 +3,11 @@
     python tests/fuzz/run_fuzz.py --out docs/benchmarks [--seed N] [--instances N] [--seconds N] [--only dicom,...]
 
 Parts: ``dicom`` (mutated studies through the product's worker process), ``whole`` (mutated studies through the whole
-service with its models), ``readers`` (everything that reads files and messages), ``grpc``, ``http`` and ``dimse`` (the
-live service), ``answers`` (our clients, answered by hostile servers) and ``restore`` (broken backups). The same seed
-gives the same inputs. ``dicom`` and ``whole`` can be stopped and go on where they were when the seed is the same;
-``--workers`` runs ``dicom`` in parts side by side. Findings are kept below ``out/fuzz/findings``; exit code 1 when
-there are any.
+service with its models), ``readers`` (everything that reads files and messages), ``grpc``, ``http``, ``sockets`` and
+``dimse`` (the live service), ``answers`` (our clients, answered by hostile servers) and ``restore`` (broken backups).
+The same seed gives the same inputs. ``dicom`` and ``whole`` can be stopped and go on where they were when the seed is
+the same; ``--workers`` runs ``dicom`` in parts side by side. Findings are kept below ``out/fuzz/findings``; exit code 1
+when there are any.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ sys.path[:0] = [path for path in (str(FOLDER), str(FOLDER.parent / "support")) i
 from fuzz_campaign import HANG_S, Tally  # noqa: E402
 from fuzz_page import page  # noqa: E402
 
-PARTS = ("dicom", "whole", "readers", "grpc", "http", "dimse", "answers", "restore")
+PARTS = ("dicom", "whole", "readers", "grpc", "http", "sockets", "dimse", "answers", "restore")
 KEPT = ROOT / "out" / "fuzz"
 READER_TRIES = 4000
 CALLS, REQUESTS, EXAMPLES = 4000, 2000, 25
 WHOLE = 150
-CONVERSATIONS, ANSWERS, BACKUPS = 2000, 150, 300
+CONVERSATIONS, SOCKETS, ANSWERS, BACKUPS = 2000, 1500, 150, 300
 
 
 def main() -> None:
@@ -207,6 +207,19 @@ def _http(chosen: argparse.Namespace) -> dict[str, Any]:
     return dict(_live(use))
 
 
+def _sockets(chosen: argparse.Namespace) -> dict[str, Any]:
+    from fuzz_sockets import SocketTally, fuzz_sockets, waiting_clients
+
+    def use(live: Any) -> dict[str, Any]:
+        tally = SocketTally()
+        http, rpc = ("127.0.0.1", live.server.http_port), ("127.0.0.1", live.server.port)
+        fuzz_sockets(http, rpc, chosen.seed, round(SOCKETS * chosen.scale), tally)
+        waiting_clients(http, rpc, tally)
+        return {"seed": chosen.seed, **_counted(tally)}
+
+    return dict(_live(use))
+
+
 def _dimse(chosen: argparse.Namespace) -> dict[str, Any]:
     from fuzz_dimse import DimseTally, flood, fuzz_dimse, until_released
 
@@ -259,6 +272,7 @@ _PARTS = {
     "readers": _readers,
     "grpc": _grpc,
     "http": _http,
+    "sockets": _sockets,
     "dimse": _dimse,
     "answers": _answers,
     "restore": _restore,

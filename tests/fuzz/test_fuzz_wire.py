@@ -10,6 +10,7 @@ from typing import Any
 
 import fuzz_grpc
 import fuzz_http
+import fuzz_sockets
 import grpc
 import httpx
 import pytest
@@ -58,6 +59,15 @@ def test_no_call_and_no_request_meets_an_unforeseen_fault(live: LiveServer) -> N
     assert requests.requests > 150
     assert standing(live) == []
     assert httpx.get(f"{base(live)}/healthz").status_code == 200
+
+
+def test_odd_frames_and_half_requests_disturb_nobody(live: LiveServer) -> None:
+    tally = fuzz_sockets.SocketTally()
+    http, rpc = ("127.0.0.1", live.server.http_port), ("127.0.0.1", live.server.port)
+    fuzz_sockets.fuzz_sockets(http, rpc, 5, 30, tally)
+    assert dict(tally.findings) == {}
+    assert (tally.connections, tally.served) == (60, 2)
+    assert standing(live) == []
 
 
 def test_bytes_that_are_no_message_are_the_clients_fault(live: LiveServer) -> None:
