@@ -6,7 +6,7 @@ VALIDATORS := tests/validators
 CHART_TOOLS := tests/chart
 
 .DEFAULT_GOAL := help
-.PHONY: image container-proof trial storage capacity help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks bench-record cohort delivery-faults lock guide chart chart-odd proto clean faults sabotage fuzz load alerts soak sbom audit
+.PHONY: image container-proof trial storage capacity help install install-dev install-train demo test test-heavy lint types contracts check bench durable bench-hooks bench-record cohort delivery-faults lock guide chart chart-odd proto clean faults sabotage fuzz load alerts soak sbom audit ray
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +70,14 @@ bench-record: install-dev ## The FHIR record with a hundred thousand results: ho
 bench-hooks: install-dev ## CDS Hooks: latency in an open loop with a full store
 	$(BIN)/python tests/benchmarks/hooks.py --out docs/benchmarks
 	$(BIN)/python scripts/write_capacity_plan.py
+
+ray: $(VENV)/.installed-archive ## Campaigns on a real Ray cluster of this machine, and results as Parquet: installs both (260 MB)
+	$(BIN)/python -m pytest -q -m heavy tests/integration/archive
+	$(BIN)/python -m pytest -q tests/unit/archive
+
+$(VENV)/.installed-archive: pyproject.toml requirements.lock | $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[archive]'
+	@touch $@
 
 delivery-faults: install-dev ## Kill the delivering process at random, and strike every request with random faults
 	$(BIN)/python -m pytest -m heavy tests/integration/delivery

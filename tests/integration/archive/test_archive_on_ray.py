@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -56,9 +58,10 @@ def test_killed_drivers_and_a_poison_cost_nobody_else_anything(tmp_path: Path) -
     assert len(found) == len(set(found)) == 60
 
 
-def test_an_actor_that_is_lost_is_replaced(tmp_path: Path) -> None:
+def test_an_actor_that_is_lost_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from trabecula.archive.executors.ray import RayExecutor
 
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # what Ray's workers find modules by
     archive = make_archive(tmp_path, {"slow": "slow"} | {str(number): "report" for number in range(4)})
     killed: list[int] = []
 

@@ -27,7 +27,7 @@ OBJECT_STORE_BYTES: Final = 100 << 20
 """Of a cluster started here: rows are small, and Ray takes a third of the memory unless told."""
 JOIN_ATTEMPTS: Final = 3
 START_ATTEMPTS: Final = 8
-"""Of a cluster on this machine: Ray gives its own parts 15 to 30 s to start, which a busy machine may need longer for."""
+"""Of a cluster on this machine: Ray gives its own parts 15 to 30 s to start, too little on a busy machine."""
 GRACE_S: Final = 300.0
 """Beyond a study's own time limit, until an actor that says nothing is given up."""
 FAILED_STARTS: Final = 5
