@@ -24,8 +24,8 @@ async def test_stats(database: Database, database_settings: Settings) -> None:
     now = datetime.now(UTC)
     shown = cards([result(screening_id=str(uuid.uuid4()))])
     said = Feedback(shown[0].uuid, False, (), None, "patient-refuses", "CANARY", now)
+    await keep_cards(database.direct, shown, "trabecula-patient-view", "ehr", now)
     async with database.transaction() as connection:
-        await keep_cards(connection, shown, "trabecula-patient-view", "ehr", now)
         await keep_feedback(connection, [said], "trabecula-patient-view", "ehr", now)
     url = ["--database-url", database_settings.database_url or ""]
 
