@@ -132,7 +132,7 @@ def file_targets() -> tuple[Target, ...]:
     known = tuple(path.read_bytes() for path in maps)
     return (
         Target("settings", _settings, (_SETTINGS,), mutate_text),
-        Target("rules", _rules, (plan,), json_mutator),
+        Target("rules", _rules, (plan,), json_mutator, cost=10),
         Target("fhirpath", _fhirpath, tuple(map(str.encode, expressions)), mutate_text, also=(ValueError,)),
         Target("constants", lambda data: read_entries(data.decode("utf-8", "replace")), (constants,), mutate_text),
         Target("grpc-clients", of_file("c.toml", read_grpc_clients), (clients,), mutate_text),

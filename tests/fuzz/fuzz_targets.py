@@ -88,6 +88,8 @@ class Target:
     mutate: Mutator = mutate_bytes
     also: tuple[type[Exception], ...] = field(default=())
     """Errors beside the tree that its callers expect by contract."""
+    cost: int = 1
+    """It is given this many times fewer inputs than others."""
 
     def __str__(self) -> str:
         return self.name

@@ -135,6 +135,8 @@ class Connections(ThreadedAssociationServer):
     """Accepts at once, whatever those do who came before."""
 
     daemon_threads = True
+    request_queue_size = 128
+    """Connections that the kernel holds until they are accepted; with a few, a burst makes others wait for seconds."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
         self._guard = threading.Lock()
