@@ -130,7 +130,7 @@ def _readers(chosen: argparse.Namespace) -> dict[str, Any]:
     tries = max(1, round(READER_TRIES * chosen.scale))
     for target in targets().values():
         answers: Counter[str] = Counter()
-        for number in range(tries):
+        for number in range(-(-tries // target.cost)):
             random = Random(f"{target.name} {chosen.seed} {number}")
             data = target.mutate(random.choice(target.seeds), random)
             started = time.process_time()
@@ -143,7 +143,7 @@ def _readers(chosen: argparse.Namespace) -> dict[str, Any]:
                 (KEPT / "findings" / name).write_bytes(data)
             found["slowest_s"] = round(max(found["slowest_s"], time.process_time() - started), 3)
         found["readers"][target.name] = dict(sorted(answers.items()))
-        found["tries"] += tries
+        found["tries"] += answers.total()
     return found
 
 
