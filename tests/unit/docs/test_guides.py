@@ -14,7 +14,7 @@ import yaml
 from trabecula.cli.app import app
 from trabecula.config import Settings
 
-GUIDES = ("operations", "incidents", "capacity", "containers")
+GUIDES = ("operations", "incidents", "capacity", "containers", "archive")
 WORDS = re.compile(r"TRABECULA_[A-Z0-9_]+")
 NOT_SETTINGS = {"TRABECULA_IMAGE"}
 """Of the compose file."""
