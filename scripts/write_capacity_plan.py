@@ -171,6 +171,18 @@ def sizing_table() -> str:
     )
 
 
+def at_once_table() -> str:
+    """Studies an hour of the same cores, shared out among workers in different ways."""
+    measured_ways = (_read("durable") or {}).get("studies_per_hour", {})
+    ways = list(dict.fromkeys(way for rates in measured_ways.values() for way in rates))
+    rows = []
+    for study, rates in measured_ways.items():
+        cells = [number(rates[way]) if way in rates else "-" for way in ways]
+        first, last = rates.get(ways[0]), rates.get(ways[-1])
+        rows.append((study, *cells, f"{last / first - 1:+.0%}" if first and last else "-"))
+    return table(("studies an hour", *ways, ""), rows)
+
+
 def load_rows(load: dict[str, Any]) -> list[tuple[str, ...]]:
     """Rates under load, on one API process and one worker that share the machine with PostgreSQL and the senders."""
     full, small, large = (load.get(name, {}) for name in ("throughput_full_size", "uploads_small", "uploads_large"))
@@ -203,6 +215,7 @@ def page(text: str) -> str:
     figures = measured(BENCHMARKS)
     parts = {
         "sizing": sizing_table(),
+        "at-once": at_once_table(),
         "measured": measured_table(figures),
         "network-assumptions": assumptions_table(Network()),
         "network": lines_table(network_plan(figures, Network())),
