@@ -22,6 +22,7 @@ from trabecula.config import Settings
 from trabecula.errors import DatabaseStartFailed, DatabaseUnavailable
 from trabecula.work import embedded
 from trabecula.work.database import Database, embedded_server, open_database
+from trabecula.work.direct import Statement
 
 USER_SCRIPT = """
 import asyncio, sys
@@ -160,10 +161,12 @@ async def test_after_a_kill_it_goes_on_and_the_next_start_joins_it(settings: Set
 
 
 async def test_a_killed_server_is_started_again_under_the_program(settings: Settings) -> None:
+    single = Statement.of(text("SELECT 1"))
     async with open_database(settings) as database:
         assert await answers(database)
+        assert await database.direct.fetch(single) == [(1,)]
         os.kill(postmaster(settings), signal.SIGKILL)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 assert await answers(database)
@@ -171,6 +174,8 @@ async def test_a_killed_server_is_started_again_under_the_program(settings: Sett
             except DatabaseUnavailable:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.1)
+        # Its connection is of the server that was killed: the statement finds another one by itself.
+        assert await database.direct.fetch(single) == [(1,)]
 
 
 async def test_a_first_start_that_was_cut_short_is_done_again(settings: Settings) -> None:
