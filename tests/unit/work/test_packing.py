@@ -45,6 +45,7 @@ def test_what_is_kept_is_a_dicom_file_with_the_same_data():
 def test_what_comes_out_is_what_was_made(pixels: bytes, name: str):
     file = made(pixels + b"\0" * (len(pixels) % 2), name=name)
     assert packed(file) != file
+    assert len(packed(file)) % 2 == 0
     assert unpacked(packed(file)) == file
 
 
