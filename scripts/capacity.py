@@ -121,7 +121,9 @@ def measured(benchmarks: Path) -> Measured:
         child_gib=Figure(round(durable["profile"]["peak_gib"]["worker's child"], 2), "GiB", "durable.json: peak"),
         service_gib=Figure(round(durable["profile"]["peak_gib"]["service"], 2), "GiB", "durable.json: peak"),
         documents_bytes=Figure(sum(kinds.values()) - dicom, "bytes", "storage.json: report, page, FHIR bundle"),
-        dicom_objects_bytes=Figure(dicom, "bytes", "storage.json: SEG, SR, PDF and pictures for a PACS, deflated as they are kept"),
+        dicom_objects_bytes=Figure(
+            dicom, "bytes", "storage.json: SEG, SR, PDF and pictures for a PACS, deflated as they are kept"
+        ),
         database_bytes=Figure(
             database["bytes_per_study"] - tables["instance"] - tables["audit_event"],
             "bytes",
