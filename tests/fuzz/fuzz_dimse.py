@@ -224,7 +224,9 @@ def _talk(port: int, pieces: list[bytes], random: Random) -> str:
     received = b""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=ANSWER_S)) as connection:
         try:
-            for piece in pieces:
+            for number, piece in enumerate(pieces):
+                if number == 1:
+                    received += answered(connection)
                 cut = random.randrange(len(piece) + 1) if random.random() < 0.3 else len(piece)
                 connection.sendall(piece[:cut])
                 if cut < len(piece):
@@ -244,14 +246,26 @@ def _talk(port: int, pieces: list[bytes], random: Random) -> str:
     return kinds.get(last, "silence")
 
 
+def answered(connection: socket.socket, within_s: float = 1.0) -> bytes:
+    """What comes for a request for an association; data that do not wait for it are none."""
+    connection.settimeout(within_s)
+    try:
+        return connection.recv(65536)
+    except TimeoutError:
+        return b""
+
+
 @contextmanager
-def silent_peers(port: int, count: int, say: bytes = b"") -> Iterator[list[socket.socket]]:
-    """So many connections that say little and wait."""
+def silent_peers(port: int, count: int, say: bytes = b"", then: bytes = b"") -> Iterator[list[socket.socket]]:
+    """So many connections that say little, once answered a little more, and wait."""
     held = []
     try:
         for _ in range(count):
             held.append(socket.create_connection(("127.0.0.1", port), timeout=HANG_S))
             held[-1].sendall(say)
+            if then:
+                answered(held[-1], HANG_S)
+                held[-1].sendall(then)
         yield held
     finally:
         for each in held:
@@ -265,7 +279,7 @@ def flood(port: int, tally: DimseTally) -> None:
     sound = request(Random(1), "TRABECULA", "FUZZ", sound=True)
     for name, opening, more in (
         ("a request of 4 GiB", huge, b"\0" * 65536),
-        ("a PDU of 4 GiB", sound + pdu(4, b"", 0xFFFFFFF0), b"\0" * 65536),
+        ("a PDU of 4 GiB", sound, pdu(4, b"", 0xFFFFFFF0) + b"\0" * 65536),
         ("a command set without end", sound, data(1, 1, b"\0" * 8192)),
     ):
         sent = _pour(port, opening, more)
@@ -288,6 +302,8 @@ def _pour(port: int, opening: bytes, more: bytes, most: int = 256 << 20) -> int:
     with closing(socket.create_connection(("127.0.0.1", port), timeout=HANG_S)) as connection:
         try:
             connection.sendall(opening)
+            answered(connection)
+            connection.settimeout(HANG_S)
             while sent < most:
                 connection.sendall(more)
                 sent += len(more)

@@ -175,10 +175,26 @@ def _restore(part: Figures) -> Iterator[str]:
     yield from _table(("what was broken, and the outcome", "backups"), part["outcomes"])
 
 
+def _guided(part: Figures) -> Iterator[str]:
+    yield "## Guided by coverage"
+    yield ""
+    yield (
+        f"atheris on single readers for {part['seconds_each']} s each; what it found interesting was thinned out by "
+        "the answer and is part of the kept inputs."
+    )
+    yield ""
+    yield "| reader | inputs tried | inputs with new coverage |"
+    yield "|---|---:|---:|"
+    for name, (tried, new) in sorted(part["readers"].items()):
+        yield f"| {name} | {tried:,} | {new:,} |"
+    yield ""
+
+
 _PARTS = {
     "dicom": _dicom,
     "whole": _whole,
     "readers": _readers,
+    "guided": _guided,
     "grpc": _grpc,
     "http": _http,
     "sockets": _sockets,

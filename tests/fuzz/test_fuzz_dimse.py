@@ -82,7 +82,7 @@ def test_odd_conversations_disturb_nobody(open_port: Open, thrown: list[Any]) ->
     ("opening", "more"),
     [
         (pdu(1, b"", 0xFFFFFFF0), b"\0" * 65536),
-        (sound() + pdu(4, b"", 0xFFFFFFF0), b"\0" * 65536),
+        (sound(), pdu(4, b"", 0xFFFFFFF0) + b"\0" * 65536),
         (sound(), data(1, 1, b"\0" * 8192)),
     ],
     ids=["request of 4 GiB", "data of 4 GiB", "command set without end"],
@@ -110,8 +110,9 @@ def test_a_refused_peer_that_stays_takes_nobodys_place(open_port: Open) -> None:
 def test_half_a_pdu_is_waited_for_a_while_and_no_longer(open_port: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "ACSE_TIMEOUT_S", 0.5)
     port = open_port(dimse_idle_timeout_s=0.5).server.dimse_port
-    for say in (b"", sound()[:3], sound()[:-40], sound() + data(1, 3, command(Random(1), sound=True))[:-9]):
-        with silent_peers(port, 1, say) as (connection,):
+    half = data(1, 3, command(Random(1), sound=True))[:-9]
+    for say, then in ((b"", b""), (sound()[:3], b""), (sound()[:-40], b""), (sound(), half)):
+        with silent_peers(port, 1, say, then) as (connection,):
             assert until_closed(connection)
 
 
@@ -129,8 +130,9 @@ def test_bytes_that_dribble_do_not_hold_a_pdu_open(open_port: Open, monkeypatch:
 
 def test_a_command_that_cannot_be_read_ends_the_association_alone(open_port: Open, thrown: list[Any]) -> None:
     port = open_port().server.dimse_port
-    bad = command(Random(1), sound=True).replace(b"\0\0\0\1\2\0\0\0", b"\0\0\0\1\1\0\0\0")
-    with silent_peers(port, 1, sound() + data(1, 3, bad)) as (connection,):
+    bad = command(Random(1), sound=True).replace(b"\0\0\0\1\2\0\0\0\x30\0", b"\0\0\0\1\1\0\0\0\x30")
+    assert bad != command(Random(1), sound=True)
+    with silent_peers(port, 1, sound(), data(1, 3, bad)) as (connection,):
         assert until_closed(connection)
     assert thrown == []
     assert echo(port) == "served"
@@ -151,7 +153,8 @@ def test_a_context_without_transfer_syntaxes_ends_the_connection_alone(open_port
     assert echo(port) == "served"
 
 
-def test_one_address_does_not_take_all_connections(open_port: Open) -> None:
+def test_one_address_does_not_take_all_connections(open_port: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "ACSE_TIMEOUT_S", 300.0)  # none goes by itself
     live = open_port(dimse_max_associations=2)
     with ExitStack() as stack:
         held = [

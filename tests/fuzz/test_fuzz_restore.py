@@ -50,9 +50,10 @@ def test_a_sparse_member_is_not_made_into_bytes(tmp_path: Path) -> None:
         "GNU.sparse.size": str(1 << 50), "GNU.sparse.map": "0,0",
     }  # fmt: skip
     reader = BackupReader(_tar(tmp_path / "b.tar", member))
-    with pytest.raises(BackupDamaged):
+    with pytest.raises(BackupDamaged) as met:
         reader.manifest()
     reader.close()
+    assert met.value.fields["reason"] == "missing"  # not read and found too long
 
 
 def test_a_fifo_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:

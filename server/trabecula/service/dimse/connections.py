@@ -65,6 +65,12 @@ def is_open(association: Association) -> bool:
     return association.requestor.primitive is not None and association.is_alive() and not ended
 
 
+def close_connection(association: Association) -> None:
+    """End it without a word."""
+    if isinstance(association.dul.socket, BoundedSocket):
+        association.dul.socket.shut()
+
+
 class _StateMachine(StateMachine):
     """Ends the association where the library would end a thread with a traceback."""
 
@@ -82,8 +88,7 @@ class _StateMachine(StateMachine):
             self.dul.to_user_queue.put(None)  # no request will come: the association's thread waits for none
 
     def _end(self) -> None:
-        if isinstance(self.dul.socket, BoundedSocket):
-            self.dul.socket.shut()
+        close_connection(self.dul.assoc)
         self.current_state = _IDLE
         self.dul.kill_dul()
 
@@ -219,8 +224,7 @@ def _run(association: Association) -> None:
         # The last resort of this thread: pynetdicom negotiates as if every request held what the standard asks for.
         structlog.get_logger().warning("dimse-undecodable", fault=describe_fault(error))
     finally:
-        if isinstance(association.dul.socket, BoundedSocket):
-            association.dul.socket.shut()
+        close_connection(association)
         association.dul.kill_dul()
 
 

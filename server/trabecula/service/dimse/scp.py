@@ -29,7 +29,7 @@ from trabecula.config import Settings, split_address
 from trabecula.errors import ConfigurationError, TooManyRequests, TrabeculaError
 from trabecula.imaging.limits import ImagingLimits
 from trabecula.record.audit import Access, AccessListener
-from trabecula.service.dimse.connections import ACSE_TIMEOUT_S, MAXIMUM_PDU_BYTES, Entity, is_open
+from trabecula.service.dimse.connections import ACSE_TIMEOUT_S, MAXIMUM_PDU_BYTES, Entity, close_connection, is_open
 from trabecula.service.dimse.contexts import STORAGE, supported_contexts
 from trabecula.service.dimse.peers import Peers, parse_peers
 from trabecula.service.dimse.reception import Instance, Reception, read_instance
@@ -87,6 +87,8 @@ class _Caller:
     """Since the last instance was whole."""
     command_bytes: int = 0
     """Of the command set that is not whole yet."""
+    cut_off: bool = False
+    """It sent more than it may."""
     title: str = ""
     address: str = ""
     counted_as: str | None = None
@@ -200,13 +202,19 @@ class DimseServer:
     def _on_data(self, event: Event) -> None:
         """An instance that grows without end is cut off while it comes, before it fills the memory."""
         caller = self._caller(event.assoc)
+        if caller.cut_off:  # it has been told, and goes on
+            close_connection(event.assoc)
+            return
         caller.pending_bytes += len(event.data)
+        most = self._settings.dimse_max_instance_bytes + MAXIMUM_PDU_BYTES
         if _count_command(event.data, caller) > MOST_COMMAND_BYTES:
             structlog.get_logger().warning("dimse-command-too-large")
-            event.assoc.abort()
-        if caller.pending_bytes > self._settings.dimse_max_instance_bytes + MAXIMUM_PDU_BYTES:
+        elif caller.pending_bytes > most:
             structlog.get_logger().warning("dimse-instance-too-large")
-            event.assoc.abort()
+        else:
+            return
+        caller.cut_off = True
+        event.assoc.abort()
 
     def _on_echo(self, event: Event) -> int:
         caller = self._caller(event.assoc)
