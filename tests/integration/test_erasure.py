@@ -158,8 +158,11 @@ async def test_what_cannot_be_read_is_said_and_can_be_named(house: House) -> Non
     assert (found.screenings, set(found.unreadable)) == ((), {unreadable, lost})
     named = await house.eraser.erase("P1", also=[unreadable], dry_run=False)
     assert (named.screenings, named.unreadable) == ((unreadable,), (lost,))
-    with pytest.raises(NotFound):
-        await house.eraser.erase("P1", also=["no id"], dry_run=False)
+    known = await house.failed("P1")
+    for nobody in ("no id", str(uuid.uuid4()), unreadable):
+        with pytest.raises(NotFound):
+            await house.eraser.erase("P1", also=[nobody], dry_run=False)
+    assert await house.left() == {lost, known}
 
 
 @pytest.mark.parametrize("read_at_first", [200, 500, 600, 700, 5000])

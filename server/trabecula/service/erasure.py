@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trabecula.delivery.schema import delivery_identity
-from trabecula.errors import ContentDamaged, ContentMissing, InputError, InvalidRequest
+from trabecula.errors import ContentDamaged, ContentMissing, InputError, InvalidRequest, NotFound
 from trabecula.hooks.schema import hook_card, hook_feedback
 from trabecula.imaging import tags
 from trabecula.imaging.elements import Elements
@@ -129,13 +129,16 @@ class Eraser:
 
         Raises:
             InvalidRequest: for an empty value.
-            NotFound: for what is no id of a screening.
+            NotFound: for what is no screening; nothing was erased.
         """
         person = Person.read(patient)
         named = await self._named(person)
-        named.screenings |= {check_id(each) for each in also}
+        wanted = {check_id(each) for each in also}
+        named.screenings |= wanted
         async with self.database.engine.connect() as connection, connection.begin() as transaction:
             erased = await _erase(connection, person, named)
+            if not wanted <= set(erased.screenings):
+                raise NotFound
             if dry_run or erased.held:
                 await transaction.rollback()
         return erased

@@ -1,9 +1,9 @@
 """DICOM results at rest: deflated in the content store, in Explicit VR Little Endian for whoever asks for them.
 
 A Segmentation has a bit for each pixel of each frame and is mostly zeros: deflated it takes about a hundredth. Every
-archive and viewer reads Explicit VR Little Endian; Deflated Explicit VR Little Endian (PS3.5 A.5) many do not, nor are
-the pixels of binary segments compressed in other ways by what is in use. So the store alone has the deflated form,
-which is a DICOM file as well, and the bytes that leave are those that were made.
+archive and viewer reads Explicit VR Little Endian; Deflated Explicit VR Little Endian (PS3.5 A.5) not all do (DCMTK
+and pydicom, but not dicom3tools), and binary frames are compressed in no other way that is in use. So the store alone
+has the deflated form, which is a DICOM file as well, and the bytes that leave are those that were made.
 """
 
 from __future__ import annotations
