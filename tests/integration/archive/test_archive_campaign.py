@@ -61,7 +61,7 @@ def test_a_study_that_takes_too_much_memory_dies_alone(tmp_path: Path) -> None:
 
 def test_a_study_that_says_nothing_is_stopped_by_its_time(tmp_path: Path) -> None:
     archive = make_archive(tmp_path, {"late": "silent", "good": "report"})
-    executor = ProcessExecutor(archive.load(), 1, replace(LIMITS, timeout_s=4.0))
+    executor = ProcessExecutor(archive.load(), 1, replace(LIMITS, timeout_s=2.0))
     run_shard(archive.plan(rules=Rules(attempts=1)), executor, versions=lambda _: VERSIONS)
     assert codes(archive) == {"screening-timed-out": 1}
     assert ends(archive) == {"done": 1, "dead": 1}

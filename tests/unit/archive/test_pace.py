@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,7 @@ def test_an_hour_without_pacs_kills_no_study(tmp_path: Path) -> None:
     counts = drive(tmp_path, pacs, clock, 12, Rules(patience_s=2 * 3600))
     assert counts.states[StudyState.DONE] == 12
     asked = [at for at, _ in pacs.asked if 10 < at < 3600]
+    assert all(later - first >= 5 for first, later in pairwise(asked))
     assert 5 < len(asked) < 30, "while it is away it is asked now and then, by one worker"
 
 
