@@ -263,7 +263,7 @@ async def _limited(response: httpx.Response, max_bytes: int) -> bytes:
     if response.headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
         raise OutboundRefused(why="answer packed")
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > max_bytes:
             raise OutboundRefused(why="answer too long", at_most_bytes=max_bytes)

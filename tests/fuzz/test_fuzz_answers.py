@@ -55,8 +55,9 @@ def test_no_answer_brings_a_client_down(tmp_path: Path) -> None:
 async def test_what_is_packed_is_not_unpacked() -> None:
     bomb = whole(gzip.compress(b"\0" * (64 << 20)), content_encoding="gzip")
     async with _listening(answering(bomb)) as base, guarded_client(LOCAL) as client:
-        with pytest.raises(OutboundRefused):
-            await get_limited(client, base, max_bytes=1 << 20)
+        with pytest.raises(OutboundRefused) as met:
+            await get_limited(client, base, max_bytes=1 << 30)
+    assert met.value.fields["why"] == "answer packed"
 
 
 async def test_an_answer_that_dribbles_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,7 @@ class DicomwebArchive:
                     expect_ok(Answer(response.status_code, None), self.clock())
                     expect_plain(response)
                     parser = _parser(response.headers.get("content-type", ""), parts)
-                    async for chunk in response.aiter_raw():
+                    async for chunk in response.aiter_bytes():
                         await asyncio.to_thread(parser.write, chunk)
                 finally:
                     await response.aclose()
