@@ -85,7 +85,8 @@ class _StateMachine(StateMachine):
             structlog.get_logger().warning("dimse-undecodable", fault=describe_fault(error))
             self._end()
         if self.current_state == _IDLE and self.dul.assoc.requestor.primitive is None:
-            self.dul.to_user_queue.put(None)  # no request will come: the association's thread waits for none
+            # No request will come, and the association's thread waits for one: None is what a wait that timed out gives
+            self.dul.to_user_queue.put(None)  # type: ignore[arg-type] # typed for primitives alone
 
     def _end(self) -> None:
         close_connection(self.dul.assoc)
