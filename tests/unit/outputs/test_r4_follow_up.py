@@ -78,5 +78,5 @@ def test_what_a_client_calls_itself_spoils_nothing() -> None:
         fhir_samples.event_id("9"), "read", AT, "0", party, Party("us"), user="a\x07b", resource=task, request_id="\x01"
     )
     made = audit_event(event, OPTIONS).json()
-    assert [agent["who"]["display"] for agent in made["agent"]] == ["unknown", "us", "ab"]
+    assert [agent["who"]["display"] for agent in made["agent"]] == ["unknown", "us", "a\ufffdb"]
     assert len(made["entity"]) == 1
