@@ -46,7 +46,10 @@ class RemoteFault(errors.TrabeculaError):
     """The service answered with an error that this client does not know."""
 
     code = "remote-fault"
-    remedy = "Check that client and service have the same version."
+    remedy = (
+        "Check that client and service have the same version, and that the address is the right one: "
+        "`trabecula jobs`, `gc` and `db` speak with that of TRABECULA_ADMIN_LISTEN."
+    )
 
 
 class TokenInTheClear(errors.InputError):
