@@ -138,6 +138,9 @@ def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
 # kill -9 at every step
 
 
+AFTER_THE_END_S = 2.0
+
+
 def crash_at_every_step(
     role: str, folder: Path, originals_folder: Path, *, stride: int = 1, first: int = 1, code: Path | None = None
 ) -> Verdict:
@@ -184,7 +187,8 @@ def _die_at(point: int, made: Bench, victim: Member, steps: Path, verdict: Verdi
     # Heartbeats are steps too, so every step is reached sooner or later; the study has to be the one that is hit.
     ended = wait_until(lambda: not victim.alive or (bool(sent) and _ended(made, sent[0])), 40)
     armed.unlink()
-    died = not victim.alive
+    # Some steps come after the end of the study: whoever dies at one of them may be seen alive a moment before.
+    died = wait_until(lambda: not victim.alive, AFTER_THE_END_S)
     if not ended:
         verdict.breach(f"step {point}: neither dead nor ended")
     made.service.revive()
